@@ -1,0 +1,45 @@
+/**
+ * What kind of failure this is, in the words of the caller's options, not of a transport.
+ * `src/api/http/error-table.ts` is the one place that maps a kind to a gRPC code and an HTTP status.
+ */
+export type ErrorKind =
+  | 'invalid_argument'
+  | 'not_found'
+  | 'already_exists'
+  | 'failed_precondition'
+  | 'aborted'
+  | 'permission_denied'
+  | 'resource_exhausted'
+  | 'deadline_exceeded'
+  | 'unavailable'
+  | 'unimplemented'
+  | 'internal'
+  | 'unknown';
+
+/**
+ * A failure that a caller can act on.
+ *
+ * `code` is stable and dotted (`scheduler.not_found`): clients, metrics and tests may match it.
+ * `message` is one sentence that names the thing and, where there is one, the way out.
+ * Expected outcomes are return values; this is thrown for what stops the caller's work.
+ */
+export class DomainError extends Error {
+  override readonly name = 'DomainError';
+
+  constructor(
+    readonly kind: ErrorKind,
+    readonly code: string,
+    message: string,
+    options: { cause?: unknown; details?: Readonly<Record<string, unknown>> } = {},
+  ) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.details = options.details ?? {};
+  }
+
+  readonly details: Readonly<Record<string, unknown>>;
+}
+
+/** The text of anything that was thrown, for histories and logs. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

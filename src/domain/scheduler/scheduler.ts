@@ -1,0 +1,133 @@
+/** A scheduler is a game's recipe for its rooms. Source of fields and limits: Maestro v10's `api.v1.Scheduler`. */
+
+/** v10's words. `terminating` is shown from the moment a deletion is accepted; `on-error` is never set by v10. */
+export type SchedulerState = 'creating' | 'in-sync' | 'terminating' | 'on-error';
+
+/** Inclusive on both ends. */
+export interface PortRange {
+  start: number;
+  end: number;
+}
+
+export interface ContainerPort {
+  name: string;
+  /** `tcp`, `udp` or `sctp`, lower case. */
+  protocol: string;
+  /** The port inside the container. */
+  port: number;
+  /** Stored and echoed as v10 does; the host port that a room really gets is drawn when the room is created. */
+  hostPort: number;
+  hostPortRange?: PortRange;
+}
+
+export interface ContainerEnvironment {
+  name: string;
+  value?: string;
+  valueFrom?: {
+    fieldRef?: { fieldPath: string };
+    secretKeyRef?: { name: string; key: string };
+  };
+}
+
+/** Kubernetes quantities, as typed (`100m`, `64Mi`). */
+export interface ContainerResources {
+  memory: string;
+  cpu: string;
+}
+
+export interface Container {
+  name: string;
+  image: string;
+  imagePullPolicy: string;
+  command: string[];
+  environment: ContainerEnvironment[];
+  requests: ContainerResources;
+  limits: ContainerResources;
+  ports: ContainerPort[];
+}
+
+export interface Spec {
+  /** Nanoseconds, because v10 accepts and echoes fractions of a second down to one nanosecond. */
+  terminationGracePeriodNs: number;
+  containers: Container[];
+  toleration: string;
+  affinity: string;
+  restartPolicy: string;
+}
+
+export interface RoomOccupancyParameters {
+  /** Share of slots that should be free, 0 < x < 1, as the decimal that the user typed. */
+  readyTarget: number;
+  /** 0 < x < 1; default 0.99. */
+  downThreshold: number;
+}
+
+export interface FixedBufferParameters {
+  /** Rooms to keep free on top of those in use, > 0. */
+  amount: number;
+}
+
+export interface AutoscalingPolicy {
+  type: string;
+  parameters: {
+    roomOccupancy?: RoomOccupancyParameters;
+    fixedBuffer?: FixedBufferParameters;
+  };
+}
+
+export interface Autoscaling {
+  enabled: boolean;
+  min: number;
+  /** -1 means without limit. */
+  max: number;
+  /** Seconds between two scale-downs. */
+  cooldown: number;
+  policy: AutoscalingPolicy;
+}
+
+export interface Forwarder {
+  name: string;
+  enabled: boolean;
+  type: string;
+  address: string;
+  options: { timeoutMs: number; metadata: Record<string, unknown> };
+}
+
+/** What a version of a scheduler says: everything a client can set, less the scheduler's name. */
+export interface SchedulerDefinition {
+  game: string;
+  spec: Spec;
+  autoscaling?: Autoscaling;
+  portRange?: PortRange;
+  roomsReplicas: number;
+  /** `"5"` or `"25%"`. */
+  maxSurge: string;
+  forwarders: Forwarder[];
+  annotations: Record<string, string>;
+  labels: Record<string, string>;
+  matchAllocation: { maxMatches: number };
+}
+
+/** A scheduler with its active version. */
+export interface Scheduler {
+  name: string;
+  state: SchedulerState;
+  /** The active version, `v1.0.0`. */
+  version: string;
+  /** The version that was active when the active one was made; empty for the first. */
+  rollbackVersion: string;
+  createdAt: Date;
+  /** When the active version was made. */
+  versionCreatedAt: Date;
+  lastDownscaleAt: Date | null;
+  definition: SchedulerDefinition;
+}
+
+export interface SchedulerVersion {
+  version: string;
+  isActive: boolean;
+  createdAt: Date;
+}
+
+/** The version that every scheduler starts with. */
+export const firstVersion = 'v1.0.0';

@@ -1,0 +1,101 @@
+import type { ContainerEnvironment } from '../domain/scheduler/scheduler';
+import type { Instance } from '../domain/room/room';
+import type { RemovalReason } from '../domain/operation/operation';
+
+/** A container of an instance, with its host ports drawn. */
+export interface InstanceContainer {
+  name: string;
+  image: string;
+  imagePullPolicy: string;
+  command: string[];
+  /** The user's variables in order; the runtime appends its own after them, which therefore win. */
+  environment: ContainerEnvironment[];
+  requests: { memory: string; cpu: string };
+  limits: { memory: string; cpu: string };
+  ports: { name: string; protocol: string; port: number; hostPort: number }[];
+}
+
+/** Everything a runtime needs to start one instance. */
+export interface InstanceSpec {
+  /** The room's id; unique within the runtime. */
+  id: string;
+  scheduler: string;
+  version: string;
+  validation: boolean;
+  containers: InstanceContainer[];
+  terminationGracePeriodMs: number;
+  labels: Record<string, string>;
+  annotations: Record<string, string>;
+  toleration: string;
+  affinity: string;
+  restartPolicy: string;
+  /** The operation that asked for it, kept with the instance so that a resumed operation can count what exists. */
+  operationId: string | null;
+}
+
+export type InstanceChange =
+  /** The instance exists and looks like this (added or updated). */
+  | { type: 'present'; instance: Instance }
+  /** It is gone for good. `instance` is what was last known of it. */
+  | { type: 'gone'; instance: Instance };
+
+export interface InstanceWatcher {
+  /** The whole truth at one moment: first of each watch session, and again after each gap. Awaited before further changes. */
+  onList(instances: Instance[]): Promise<void>;
+  /** In order for one instance. Awaited only per instance: changes of different instances may overlap. */
+  onChange(change: InstanceChange): Promise<void>;
+}
+
+/**
+ * What runs the instances: Kubernetes, or processes of this machine.
+ *
+ * Promises: calls are idempotent where they say so; nothing that does not carry our installation's id is touched; every
+ * call ends within its own deadline with an answer or a `DomainError` of kind `unavailable` (try again), `invalid_argument`
+ * (the spec can never run: do not try again) or the codes named below.
+ * Not in here: how many rooms there should be, room state, ports' choice, retries of an operation.
+ */
+export abstract class Runtime {
+  /** The runtime's name for humans and log lines: `local`, `kubernetes`. */
+  abstract readonly kind: string;
+
+  /**
+   * Makes the place where a scheduler's instances live (a namespace, a folder).
+   * `owner` is stored with it: the same owner again is `already_ours` (a resumed operation), another one is refused.
+   * @throws DomainError `runtime.scheduler_exists` (already_exists) when the place exists and belongs to someone else.
+   */
+  abstract createScheduler(name: string, owner: string): Promise<'created' | 'already_ours'>;
+
+  /**
+   * Begins to remove the place and everything in it, each instance with its grace period. Idempotent; does not wait.
+   * `owner`, when given, must match: a roll-back must not remove what someone else made.
+   */
+  abstract deleteScheduler(name: string, owner?: string): Promise<'deleting' | 'not_found'>;
+
+  /**
+   * Starts an instance and answers what is known of it right then (usually `pending`, without address).
+   * @throws DomainError `runtime.instance_exists` (already_exists) when an instance with this id exists.
+   * @throws DomainError `runtime.host_port_taken` (resource_exhausted) when a drawn host port is in use: draw again.
+   *         `details.ports` lists the numbers.
+   * @throws DomainError `runtime.scheduler_not_found` (not_found) when `createScheduler` was not called.
+   */
+  abstract createInstance(spec: InstanceSpec): Promise<Instance>;
+
+  /** Begins to end an instance with its grace period. Idempotent; the end is seen through the watch. */
+  abstract deleteInstance(
+    scheduler: string,
+    id: string,
+    reason: RemovalReason,
+  ): Promise<'deleting' | 'not_found'>;
+
+  /** What exists now, of one scheduler or of all. */
+  abstract listInstances(scheduler?: string): Promise<Instance[]>;
+
+  /**
+   * Follows all instances until `signal` aborts: a list, then changes, then after each gap a new list. Reconnects by itself
+   * with back-off and resolves when aborted; it rejects only when it can never work.
+   */
+  abstract watchInstances(watcher: InstanceWatcher, signal: AbortSignal): Promise<void>;
+
+  /** Lets go of connections. Instances keep running. */
+  abstract close(): Promise<void>;
+}
