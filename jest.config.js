@@ -2,7 +2,25 @@
  * Four sizes of tests, one project each (CONTRIBUTING.md says what each may touch).
  * Nest 12 and a few of its friends ship ES modules only; Jest runs CommonJS, so those are transformed too.
  */
-const esmPackages = ['@nestjs', '@bufbuild', 'pino-pretty', 'uuid', 'file-type', 'strtok3', 'token-types', 'uint8array-extras', '@borewit', '@tokenizer'];
+const esmPackages = [
+  '@nestjs',
+  '@bufbuild',
+  '@borewit',
+  '@tokenizer',
+  'balanced-match',
+  'brace-expansion',
+  'content-disposition',
+  'cookie',
+  'file-type',
+  'glob',
+  'lru-cache',
+  'minimatch',
+  'minipass',
+  'path-scurry',
+  'strtok3',
+  'token-types',
+  'uint8array-extras',
+];
 
 const shared = {
   testEnvironment: 'node',
