@@ -39,7 +39,8 @@ export class DomainError extends Error {
   readonly details: Readonly<Record<string, unknown>>;
 }
 
-/** The text of anything that was thrown, for histories and logs. */
+/** The text of anything that was thrown, for histories and logs. Errors of another realm are no instances of our `Error`. */
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  const message = (error as { message?: unknown } | null | undefined)?.message;
+  return typeof message === 'string' ? message : String(error);
 }

@@ -7,9 +7,11 @@ export type OperationEndStatus = Exclude<OperationStatus, 'pending' | 'in_progre
 
 /** v10's definition names; the input of each is what `GET .../operations/{id}` shows. */
 export interface OperationInputs {
-  create_scheduler: Record<string, never>;
+  /** The scheduler as v10 shows it (`scheduler-entity.ts`); for those who read it: the executor reads the scheduler itself. */
+  create_scheduler: { scheduler: Record<string, unknown> };
   delete_scheduler: Record<string, never>;
   add_rooms: { amount: number };
+  /** `amount` is how many ids there are: unlike v10, rooms are chosen when the operation is made, so a resumed one removes the same. */
   remove_rooms: { amount: number; roomIds: string[]; reason: RemovalReason };
   health_controller: { tookAction?: boolean };
 }
@@ -38,6 +40,9 @@ export const operationPriorities: Record<OperationDefinition, number> = {
   create_scheduler: 20,
   health_controller: 30,
 };
+
+/** Every kind of operation; each has exactly one executor. */
+export const operationDefinitions = Object.keys(operationPriorities) as OperationDefinition[];
 
 export interface OperationEvent {
   createdAt: Date;

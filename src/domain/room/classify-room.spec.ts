@@ -1,0 +1,242 @@
+import { classifyRoom, isExpectedToPing, silenceMs, type RoomClass } from './classify-room';
+import { aRoom } from './room.fixture';
+import { roomStatuses, type Room } from './room';
+
+const nowMs = 1_000_000;
+const limits = { pingTimeoutMs: 240_000, initializationTimeoutMs: 120_000, deletionTimeoutMs: 100_000 };
+const ago = (ms: number): number => nowMs - ms;
+
+describe('classifyRoom', () => {
+  interface Row {
+    sentence: string;
+    room: Parameters<typeof aRoom>[0];
+    /** Since long ago, unless a row says otherwise. */
+    hearingSinceMs?: number | null;
+    expected: string;
+  }
+  const rows: Row[] = [
+    { sentence: 'a ready room that pings is available', room: {}, expected: 'available' },
+    {
+      sentence: 'an occupied room that pings is available',
+      room: { status: 'occupied', runningMatches: 1 },
+      expected: 'available',
+    },
+    { sentence: 'an active room that pings is available', room: { status: 'active' }, expected: 'available' },
+    { sentence: 'an allocated room that pings is available', room: { status: 'allocated' }, expected: 'available' },
+    {
+      sentence: 'a validation room is ignored',
+      room: { validation: true },
+      expected: 'ignored validation',
+    },
+    {
+      sentence: 'a validation room is ignored even when it is over',
+      room: { validation: true, status: 'terminated' },
+      expected: 'ignored validation',
+    },
+    {
+      sentence: 'a terminated room expires at once',
+      room: { status: 'terminated', statusSinceMs: nowMs },
+      expected: 'expired terminated',
+    },
+    {
+      sentence: 'a terminating room is ignored while it has time to go',
+      room: { status: 'terminating', statusSinceMs: ago(100_000) },
+      expected: 'ignored terminating',
+    },
+    {
+      sentence: 'a terminating room that does not go expires although it pings',
+      room: { status: 'terminating', statusSinceMs: ago(100_001) },
+      expected: 'expired deletion_timeout',
+    },
+    {
+      sentence: 'a terminating room that was silent before has its time to go',
+      room: { status: 'terminating', statusSinceMs: ago(1), lastPingAtMs: ago(500_000) },
+      expected: 'ignored terminating',
+    },
+    {
+      sentence: 'an error room is ignored, hence replaced',
+      room: { status: 'error', statusSinceMs: ago(120_000) },
+      expected: 'ignored error',
+    },
+    {
+      sentence: 'an error room that stays so expires',
+      room: { status: 'error', statusSinceMs: ago(120_001) },
+      expected: 'expired error_timeout',
+    },
+    {
+      sentence: 'an error room that stays so but has a match is left alone',
+      room: { status: 'error', statusSinceMs: ago(500_000), runningMatches: 1 },
+      expected: 'ignored error',
+    },
+    {
+      sentence: 'an error room with a match on a failed instance expires once it is silent',
+      room: {
+        status: 'error',
+        statusSinceMs: ago(500_000),
+        runningMatches: 1,
+        lastPingAtMs: ago(240_001),
+        instance: { status: 'error' },
+      },
+      expected: 'expired ping_timeout',
+    },
+    {
+      sentence: 'an error room found without a record has its time from then',
+      room: { status: 'error', statusSinceMs: ago(500_000), adoptedAtMs: ago(10) },
+      expected: 'ignored error',
+    },
+    {
+      sentence: 'a pending room has its time to come up',
+      room: { status: 'pending', statusSinceMs: ago(120_000), lastPingAtMs: null, instance: { status: 'pending' } },
+      expected: 'available',
+    },
+    {
+      sentence: 'a pending room that does not come up expires (v10 keeps it for ever)',
+      room: { status: 'pending', statusSinceMs: ago(120_001), lastPingAtMs: null, instance: { status: 'pending' } },
+      expected: 'expired initialization_timeout',
+    },
+    {
+      sentence: 'a pending room of which the runtime says nothing yet is available (v10 makes another)',
+      room: { status: 'pending', statusSinceMs: ago(1), lastPingAtMs: null, instance: { status: 'unknown' } },
+      expected: 'available',
+    },
+    {
+      sentence: 'an old room that became unready just now has its time to come back',
+      room: { status: 'unready', createdAtMs: 0, statusSinceMs: ago(1_000) },
+      expected: 'available',
+    },
+    {
+      sentence: 'an unready room that does not come back expires although it pings',
+      room: { status: 'unready', statusSinceMs: ago(120_001), instance: { status: 'pending' } },
+      expected: 'expired initialization_timeout',
+    },
+    {
+      sentence: 'an unready room with a match that pings is available for as long as it takes',
+      room: { status: 'unready', statusSinceMs: ago(500_000), runningMatches: 1, instance: { status: 'pending' } },
+      expected: 'available',
+    },
+    {
+      sentence: 'an unready room with a match that is silent too expires',
+      room: {
+        status: 'unready',
+        statusSinceMs: ago(500_000),
+        runningMatches: 1,
+        lastPingAtMs: ago(240_001),
+        instance: { status: 'pending' },
+      },
+      expected: 'expired ping_timeout',
+    },
+    {
+      sentence: 'a pending room found without a record has its time from then',
+      room: { status: 'pending', statusSinceMs: ago(500_000), adoptedAtMs: ago(120_000), lastPingAtMs: null },
+      expected: 'available',
+    },
+    {
+      sentence: 'a pending room waits while nobody can hear its first ping',
+      room: { status: 'unready', statusSinceMs: ago(500_000), lastPingAtMs: null },
+      hearingSinceMs: null,
+      expected: 'available',
+    },
+    {
+      sentence: 'a pending room has its time anew when hearing begins anew',
+      room: { status: 'unready', statusSinceMs: ago(500_000), lastPingAtMs: null },
+      hearingSinceMs: ago(120_000),
+      expected: 'available',
+    },
+    {
+      sentence: 'a ready room at the end of its ping timeout is available',
+      room: { lastPingAtMs: ago(240_000) },
+      expected: 'available',
+    },
+    {
+      sentence: 'a ready room that is silent for longer expires',
+      room: { lastPingAtMs: ago(240_001) },
+      expected: 'expired ping_timeout',
+    },
+    {
+      sentence: 'a ready room that never pinged is silent since its creation',
+      room: { lastPingAtMs: null, createdAtMs: ago(240_001) },
+      expected: 'expired ping_timeout',
+    },
+    {
+      sentence: 'nobody is silent while nobody can hear',
+      room: { lastPingAtMs: ago(900_000) },
+      hearingSinceMs: null,
+      expected: 'available',
+    },
+    {
+      sentence: 'silence counts from when hearing began',
+      room: { lastPingAtMs: ago(900_000) },
+      hearingSinceMs: ago(240_000),
+      expected: 'available',
+    },
+    {
+      sentence: 'a room that stays silent after hearing began expires',
+      room: { lastPingAtMs: ago(900_000) },
+      hearingSinceMs: ago(240_001),
+      expected: 'expired ping_timeout',
+    },
+    {
+      sentence: 'silence of a room found without a record counts from then',
+      room: { lastPingAtMs: null, createdAtMs: ago(900_000), adoptedAtMs: ago(240_000) },
+      expected: 'available',
+    },
+    {
+      sentence: 'a silent occupied room on a ready instance lives on: silence alone does not end a match',
+      room: { status: 'occupied', runningMatches: 1, lastPingAtMs: ago(480_000) },
+      expected: 'available',
+    },
+    {
+      sentence: 'a silent occupied room expires after twice the time',
+      room: { status: 'occupied', runningMatches: 1, lastPingAtMs: ago(480_001) },
+      expected: 'expired ping_timeout',
+    },
+    {
+      sentence: 'a silent occupied room whose instance is not ready expires',
+      room: { status: 'occupied', runningMatches: 1, lastPingAtMs: ago(240_001), instance: { status: 'pending' } },
+      expected: 'expired ping_timeout',
+    },
+    {
+      sentence: 'an occupied room whose instance is not ready but which pings lives on',
+      room: { status: 'occupied', runningMatches: 1, instance: { status: 'pending' } },
+      expected: 'available',
+    },
+    {
+      sentence: 'a silent allocated room counts as one with a match',
+      room: { status: 'allocated', lastPingAtMs: ago(240_001) },
+      expected: 'available',
+    },
+    {
+      sentence: 'a silent room that says ready with a match counts as one with a match',
+      room: { status: 'ready', runningMatches: 1, lastPingAtMs: ago(240_001) },
+      expected: 'available',
+    },
+  ];
+  const say = (result: RoomClass): string =>
+    result.class === 'available' ? 'available' : `${result.class} ${result.reason}`;
+
+  test.each(rows)('$sentence', ({ room, hearingSinceMs = 0, expected }) => {
+    expect(say(classifyRoom(aRoom(room), { nowMs, hearingSinceMs, limits }))).toBe(expected);
+  });
+});
+
+describe('isExpectedToPing', () => {
+  test('is so for rooms that were up, not for those that come up or go', () => {
+    const expected = roomStatuses.filter((status) => isExpectedToPing(aRoom({ status })));
+    expect(expected).toEqual(['ready', 'occupied', 'active', 'allocated']);
+  });
+
+  test.each<[string, Partial<Room>, boolean]>([
+    ['an unready room with a match is', { status: 'unready', runningMatches: 1 }, true],
+    ['a validation room is not', { validation: true }, false],
+    ['a terminating room with a match is not', { status: 'terminating', runningMatches: 1 }, false],
+    ['a room on a failed instance is not', { instance: { ...aRoom().instance, status: 'error' } }, false],
+  ])('%s', (_, room, expected) => {
+    expect(isExpectedToPing(aRoom(room))).toBe(expected);
+  });
+});
+
+describe('silenceMs', () => {
+  test('is never negative, even when a ping is newer than the snapshot', () => {
+    expect(silenceMs(aRoom({ lastPingAtMs: nowMs + 5 }), { nowMs, hearingSinceMs: 0 })).toBe(0);
+  });
+});

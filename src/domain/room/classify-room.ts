@@ -1,0 +1,106 @@
+import { hasMatch, type Room } from './room';
+
+export interface RoomLimits {
+  /** How long a room may say nothing. */
+  pingTimeoutMs: number;
+  /** How long a room may take to come up, or back, before it is replaced. */
+  initializationTimeoutMs: number;
+  /** How long a terminating room may take to go. */
+  deletionTimeoutMs: number;
+}
+
+export interface HearingFacts {
+  /** The store's clock, as all times of rooms. */
+  nowMs: number;
+  /** Since when pings could arrive without a break; null when none can arrive now. */
+  hearingSinceMs: number | null;
+}
+
+export type ExpiryReason =
+  'initialization_timeout' | 'error_timeout' | 'ping_timeout' | 'deletion_timeout' | 'terminated';
+
+export type RoomClass =
+  /** Counts as capacity, used or not. */
+  | { class: 'available' }
+  /** To be removed now; no capacity. */
+  | { class: 'expired'; reason: ExpiryReason }
+  /** Neither: no capacity, and left alone. */
+  | { class: 'ignored'; reason: 'validation' | 'terminating' | 'error' };
+
+const available: RoomClass = { class: 'available' };
+const expired = (reason: ExpiryReason): RoomClass => ({ class: 'expired', reason });
+
+/** Whether the runtime itself says that the instance is over, so that silence needs no other explanation. */
+export function isInstanceDead(room: Room): boolean {
+  return room.instance.status === 'error' || room.instance.status === 'terminating';
+}
+
+/** Whether a ping from this room is due: it was up, or has a match, and its instance is not dead. */
+export function isExpectedToPing(room: Room): boolean {
+  const wasUp = room.status === 'ready' || hasMatch(room);
+  return (
+    wasUp && !room.validation && room.status !== 'terminating' && room.status !== 'terminated' && !isInstanceDead(room)
+  );
+}
+
+/**
+ * How long a room has said nothing while it could have been heard, in milliseconds; 0 while nobody can hear.
+ * Counts from its last ping, else from its creation, but never from before its adoption or before we began to hear
+ * (`architecture.md` 3: silence counts only while we could hear).
+ */
+export function silenceMs(room: Room, { nowMs, hearingSinceMs }: HearingFacts): number {
+  if (hearingSinceMs === null) return 0;
+  return Math.max(0, nowMs - Math.max(room.lastPingAtMs ?? room.createdAtMs, room.adoptedAtMs ?? 0, hearingSinceMs));
+}
+
+/** A room with a match needs a second signal: an instance that is not ready, or twice the silence (invariant 2). */
+function isSilentTooLong(room: Room, facts: HearingFacts, { pingTimeoutMs }: RoomLimits): boolean {
+  const silence = silenceMs(room, facts);
+  if (silence <= pingTimeoutMs) return false;
+  return !hasMatch(room) || room.instance.status !== 'ready' || silence > 2 * pingTimeoutMs;
+}
+
+/**
+ * Whether a room is capacity, is to be removed, or neither. All limits are strict: a room at its limit is within it.
+ *
+ * v10's order and words are `rooms.md` 7.3. Where this differs, and why:
+ * - Validation rooms are ignored; v10 counts them and scales down a real room instead.
+ * - An instance that is unknown or pending is judged by its room. v10 ignores the first, so a room under creation is
+ *   created twice, and counts the second for ever (W7).
+ * - `pending` and `unready` have a deadline from when they took the status, not from creation: a room that was up for a day
+ *   and whose instance is not ready for a moment has the time of a new room to come back.
+ * - Deadlines for a first ping and silence stand still while nobody can hear, and begin anew at adoption.
+ * - A room with a match does not expire for its status, only for silence with a second signal; v10 expires it like any other.
+ * - `terminating` expires by how long it terminates. v10 takes the age of its last ping, so that a room which pings through
+ *   its end never expires, and one that was silent before is not given the time to end.
+ * - `error` is removed after the time that a room has to come up; v10 keeps it until a scale-down, if there ever is one.
+ */
+export function classifyRoom(room: Room, { limits, ...facts }: HearingFacts & { limits: RoomLimits }): RoomClass {
+  if (room.validation) return { class: 'ignored', reason: 'validation' };
+  const inStatusMs = facts.nowMs - Math.max(room.statusSinceMs, room.adoptedAtMs ?? 0);
+  switch (room.status) {
+    case 'terminated':
+      return expired('terminated');
+    case 'terminating':
+      return facts.nowMs - room.statusSinceMs > limits.deletionTimeoutMs
+        ? expired('deletion_timeout')
+        : { class: 'ignored', reason: 'terminating' };
+    case 'error':
+      if (hasMatch(room) && isSilentTooLong(room, facts, limits)) return expired('ping_timeout');
+      return !hasMatch(room) && inStatusMs > limits.initializationTimeoutMs
+        ? expired('error_timeout')
+        : { class: 'ignored', reason: 'error' };
+    case 'pending':
+    case 'unready':
+      if (hasMatch(room)) return isSilentTooLong(room, facts, limits) ? expired('ping_timeout') : available;
+      if (facts.hearingSinceMs === null) return available;
+      return Math.min(inStatusMs, facts.nowMs - facts.hearingSinceMs) > limits.initializationTimeoutMs
+        ? expired('initialization_timeout')
+        : available;
+    case 'ready':
+    case 'occupied':
+    case 'active':
+    case 'allocated':
+      return isSilentTooLong(room, facts, limits) ? expired('ping_timeout') : available;
+  }
+}

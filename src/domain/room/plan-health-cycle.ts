@@ -1,0 +1,190 @@
+import { canDownscale, cooldownEndsAtMs } from '../autoscaling/can-downscale';
+import { desiredRooms, type FleetSettings } from '../autoscaling/desired-rooms';
+import { chooseRemovals } from './choose-removals';
+import {
+  classifyRoom,
+  isExpectedToPing,
+  silenceMs,
+  type ExpiryReason,
+  type HearingFacts,
+  type RoomLimits,
+} from './classify-room';
+import { countFleet } from './count-fleet';
+import type { Room } from './room';
+import { nextStartAtMs, type EarlyEnds } from './start-back-off';
+
+export interface HealthFacts extends HearingFacts {
+  rooms: readonly Room[];
+  scheduler: FleetSettings & {
+    /** The active version. */
+    version: string;
+  };
+  /** The store does not know all rooms yet (after a flush): nothing may be decided. */
+  rebuilding: boolean;
+  lastDownscaleAtMs: number | null;
+  /** Rooms that failed or ended soon after their start. */
+  earlyEnds: EarlyEnds;
+  limits: RoomLimits;
+  /** At most so many rooms are added, or scaled down, in one cycle. */
+  addLimit: number;
+  removeLimit: number;
+}
+
+export interface HealthBlock {
+  code:
+    /** No decision at all. */
+    | 'rebuilding'
+    /** Too many rooms fell silent together: it is more likely that we do not hear them. Someone should look. */
+    | 'mass_silence'
+    /** Rooms keep ending right after their start: the next ones wait. */
+    | 'start_back_off'
+    /** The policy's gates hold a scale-down back. */
+    | 'cooldown'
+    | 'threshold'
+    /** More rooms are too many than may be removed: they have matches, or may have. */
+    | 'no_removable_room';
+  /** A sentence with the numbers. */
+  detail: string;
+}
+
+/** What one health cycle does. Rooms are added or scaled down, never both; expired ones are removed besides. */
+export interface HealthPlan {
+  /** Rooms to make. */
+  add: number;
+  /** Rooms to remove with reason `scale_down`, first to go first. */
+  removeIds: string[];
+  /** Rooms to remove with reason `expired_room`; those are no capacity and are replaced in the same cycle. */
+  expired: { id: string; reason: ExpiryReason }[];
+  /** Null while rebuilding: nobody knows. */
+  desired: number | null;
+  /** Rooms that count as capacity, used or not. Null while rebuilding. */
+  available: number | null;
+  /** How `desired` came about; empty while rebuilding. */
+  formula: string;
+  /** What kept the plan from being more. */
+  blockedBy: HealthBlock[];
+  /** When a block ends by itself and another look is due; null when nothing waits for a time. */
+  nextLookAtMs: number | null;
+}
+
+/** A rebuild takes moments: look again soon. Milliseconds. */
+const rebuildingLookMs = 1_000;
+
+/** More than this share of the rooms that should ping, silent together, is our deafness rather than their end. */
+const massSilenceDivisor = 5;
+const massSilenceMinimum = 2;
+
+/**
+ * The rooms that fell silent together, or null when it is not a mass.
+ *
+ * "Together" cannot mean "within one cycle": cycles are seconds apart and pings of a fleet are spread over their interval,
+ * so a fleet that goes dark crosses the timeout a few rooms at a time. Silence therefore counts from half the timeout on; a
+ * room that pings at least twice per timeout never is that silent while it is heard.
+ */
+function findMassSilence(rooms: readonly Room[], facts: HealthFacts): Set<Room> | null {
+  const pinging = rooms.filter(isExpectedToPing);
+  const silent = pinging.filter((room) => silenceMs(room, facts) > facts.limits.pingTimeoutMs / 2);
+  const isMass = silent.length >= massSilenceMinimum && silent.length * massSilenceDivisor > pinging.length;
+  return isMass ? new Set(silent) : null;
+}
+
+/**
+ * One health cycle, decided from a snapshot: which rooms are over, how many there should be, and what brings one to the
+ * other. A level-based decision: asked again after its plan was carried out, it has less to do, and in the end nothing.
+ *
+ * Promises: no room with a match (or that may have an unheard one) is scaled down; `removeIds` are never more than are too
+ * many; while rebuilding, nothing happens. Where v10 differs: `rooms.md` 7.2-7.4, W2, W11, W12, W14.
+ * The policy sees available rooms only: an expired room is neither a free slot nor a reason for more.
+ *
+ * @throws DomainError `autoscaling.policy_invalid` for a policy that validation would have refused.
+ */
+export function planHealthCycle(facts: HealthFacts): HealthPlan {
+  if (facts.rebuilding) {
+    const detail =
+      'The room store is being rebuilt from the runtime; rooms are neither added nor removed until it is complete.';
+    return {
+      add: 0,
+      removeIds: [],
+      expired: [],
+      desired: null,
+      available: null,
+      formula: '',
+      blockedBy: [{ code: 'rebuilding', detail }],
+      nextLookAtMs: facts.nowMs + rebuildingLookMs,
+    };
+  }
+  const blockedBy: HealthBlock[] = [];
+  const { rooms, scheduler, limits } = facts;
+
+  const massSilence = findMassSilence(rooms, facts);
+  const capacity: Room[] = [];
+  const expired: HealthPlan['expired'] = [];
+  let held = 0;
+  for (const room of rooms) {
+    const verdict = classifyRoom(room, facts);
+    if (verdict.class === 'available') capacity.push(room);
+    if (verdict.class !== 'expired') continue;
+    if (verdict.reason === 'ping_timeout' && massSilence?.has(room)) {
+      capacity.push(room);
+      held += 1;
+    } else {
+      expired.push({ id: room.id, reason: verdict.reason });
+    }
+  }
+  if (massSilence && held > 0) {
+    const pinging = rooms.filter(isExpectedToPing).length;
+    const detail = `${massSilence.size} of ${pinging} rooms fell silent together, ${held} of them beyond the ping timeout; none of these expires.`;
+    blockedBy.push({ code: 'mass_silence', detail });
+  }
+
+  const counts = countFleet(capacity);
+  const { desired, formula } = desiredRooms(scheduler, counts);
+  const available = capacity.length;
+  const plan: HealthPlan = {
+    add: 0,
+    removeIds: [],
+    expired,
+    desired,
+    available,
+    formula,
+    blockedBy,
+    nextLookAtMs: null,
+  };
+  if (available < desired) {
+    const startAtMs = nextStartAtMs(facts.earlyEnds, desired);
+    if (startAtMs !== null && startAtMs > facts.nowMs) {
+      const { count, lastReason } = facts.earlyEnds;
+      const at = new Date(startAtMs).toISOString();
+      const detail = `${count} rooms ended right after their start within the last minutes, the last one because: ${lastReason || 'unknown'}; the next may start at ${at}.`;
+      blockedBy.push({ code: 'start_back_off', detail });
+      plan.nextLookAtMs = startAtMs;
+    } else {
+      plan.add = Math.min(desired - available, facts.addLimit);
+    }
+  }
+  if (available <= desired) return plan;
+
+  const cooldownMs = cooldownEndsAtMs(scheduler, facts.lastDownscaleAtMs);
+  if (cooldownMs !== null && cooldownMs > facts.nowMs) {
+    const detail = `The next scale-down may happen at ${new Date(cooldownMs).toISOString()}, ${scheduler.autoscaling?.cooldown} s after the last.`;
+    blockedBy.push({ code: 'cooldown', detail });
+  }
+  const downscale = canDownscale(scheduler, counts);
+  if (!downscale.allowed) blockedBy.push({ code: 'threshold', detail: downscale.formula });
+  if (blockedBy.some(({ code }) => code === 'cooldown' || code === 'threshold')) return plan;
+
+  // Capacity only: removing what does not count would not bring the count down.
+  const candidates = capacity.filter((room) => !massSilence?.has(room));
+  const amount = Math.min(available - desired, facts.removeLimit);
+  plan.removeIds = chooseRemovals(candidates, { ...facts, ...limits, amount, version: scheduler.version });
+  if (plan.removeIds.length < amount) {
+    const detail = `${available - desired} rooms are too many, but only ${plan.removeIds.length} may be removed; the others have a match, or have not been heard since they were found.`;
+    blockedBy.push({ code: 'no_removable_room', detail });
+  }
+  return plan;
+}
+
+/** Whether there is nothing to carry out. A plan may be empty because something blocks it. */
+export function isEmptyPlan(plan: HealthPlan): boolean {
+  return plan.add === 0 && plan.removeIds.length === 0 && plan.expired.length === 0;
+}
