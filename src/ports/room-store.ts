@@ -1,3 +1,4 @@
+import type { EarlyEnds } from '../domain/room/start-back-off';
 import type { FleetCounts, Instance, PingStatus, Room, RoomAddress, RoomStatus } from '../domain/room/room';
 
 export interface NewRoom {
@@ -53,6 +54,8 @@ export interface FleetSnapshot {
   hearingSinceMs: number | null;
   /** True until a watcher has marked a full sync in this store: after a flush nothing may be decided. */
   rebuilding: boolean;
+  /** Rooms (validation rooms apart) that failed, or ended unasked, soon after their creation: `start-back-off.ts`. */
+  earlyEnds: EarlyEnds;
 }
 
 /**
@@ -81,18 +84,19 @@ export abstract class RoomStore {
 
   /**
    * The instance is gone, or never came to be: removes the record and leaves a tombstone for 24 h, so that late news makes
-   * no new record. Idempotent.
+   * no new record. `reason` is what the runtime says of the end; it is kept while an early end is. Idempotent.
    */
-  abstract endRoom(scheduler: string, id: string): Promise<{ existed: boolean; validation: boolean }>;
+  abstract endRoom(scheduler: string, id: string, reason?: string): Promise<{ existed: boolean; validation: boolean }>;
 
   /**
-   * Marks rooms `terminating`. With `spareMatches` a room with a match (or an allocation) is left as it is and answered
-   * `has_match`. A room that is terminating already answers `terminating`.
+   * Marks rooms `terminating`. A room with a match (or an allocation) is left as it is and answered `has_match`, unless
+   * `silentSinceMs` is given (the store's clock) and it has not pinged since then. A room that is terminating already answers
+   * `terminating`.
    */
   abstract terminateRooms(
     scheduler: string,
     ids: string[],
-    options: { spareMatches: boolean },
+    options?: { silentSinceMs?: number },
   ): Promise<Map<string, 'terminating' | 'has_match' | 'unknown_room'>>;
 
   abstract getRoom(scheduler: string, id: string): Promise<Room | null>;

@@ -81,11 +81,7 @@ export abstract class Runtime {
   abstract createInstance(spec: InstanceSpec): Promise<Instance>;
 
   /** Begins to end an instance with its grace period. Idempotent; the end is seen through the watch. */
-  abstract deleteInstance(
-    scheduler: string,
-    id: string,
-    reason: RemovalReason,
-  ): Promise<'deleting' | 'not_found'>;
+  abstract deleteInstance(scheduler: string, id: string, reason: RemovalReason): Promise<'deleting' | 'not_found'>;
 
   /** What exists now, of one scheduler or of all. */
   abstract listInstances(scheduler?: string): Promise<Instance[]>;

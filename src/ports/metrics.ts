@@ -1,0 +1,53 @@
+import type { FleetCounts } from '../domain/room/room';
+import type { OperationDefinition } from '../domain/operation/operation';
+
+/** One scheduler's gauges at one moment. Absent numbers export no series. */
+export interface FleetGauges {
+  scheduler: string;
+  game: string;
+  counts: FleetCounts;
+  maxMatches: number;
+  readyTarget?: number;
+  fixedBuffer?: number;
+}
+
+export interface OperationRun {
+  scheduler: string;
+  game: string;
+  definition: OperationDefinition;
+  success: boolean;
+  elapsedMs: number;
+}
+
+/** What is measured, in the system's words. Labels stay bounded: never an id, never free text. */
+export abstract class Metrics {
+  abstract operationExecuted(run: OperationRun): void;
+  abstract operationRolledBack(run: OperationRun): void;
+  abstract operationEvicted(run: Omit<OperationRun, 'success' | 'elapsedMs'>, reason: string): void;
+  abstract operationWorkerFailed(scheduler: string, game: string, reason: string): void;
+  abstract roomCreationFailed(scheduler: string): void;
+  abstract roomDeletionFailed(scheduler: string): void;
+  abstract healthPlanned(scheduler: string, game: string, figures: HealthFigures): void;
+  abstract pingFailed(
+    scheduler: string,
+    reason: 'unknown_scheduler' | 'unknown_room' | 'refused' | 'store_error',
+  ): void;
+  abstract instanceChangeProcessed(scheduler: string, type: 'added' | 'updated' | 'deleted', success: boolean): void;
+  abstract driftRepaired(
+    kind: 'counter' | 'room_without_instance' | 'instance_adopted' | 'instance_unknown',
+    count: number,
+  ): void;
+  /** Replaces the series of every scheduler: those that are not named vanish. An empty list clears them (a standby). */
+  abstract fleetsReported(fleets: FleetGauges[]): void;
+  /** Seconds since the epoch at which a loop last finished a round: loop freshness. */
+  abstract loopFinished(loop: string): void;
+  /** Removes what is labelled with a scheduler that is gone. */
+  abstract schedulerDeleted(scheduler: string): void;
+}
+
+export interface HealthFigures {
+  desired: number;
+  available: number;
+  terminationTimeouts: number;
+  properlyTerminated: number;
+}
