@@ -1,0 +1,95 @@
+/** Number of partitions. For ever: another number would lose every stored room. */
+export const partitionCount = 64;
+
+/** All keys begin with it, so that one Redis can be shared. */
+export const keyPrefix = 'maestro:';
+
+/**
+ * The partition of a scheduler, 0..63: FNV-1a (32 bits) over its UTF-8 bytes, both halves xored, modulo 64.
+ * Fixed for ever, because keys are found by it. The halves are xored because FNV's low bits alone see only the
+ * low bits of each letter (http://www.isthe.com/chongo/tech/comp/fnv/#xor-fold).
+ */
+export function partitionOf(scheduler: string): number {
+  let hash = 0x811c9dc5;
+  for (const byte of Buffer.from(scheduler, 'utf8')) {
+    hash = Math.imul(hash ^ byte, 0x01000193);
+  }
+  return ((hash >>> 16) ^ (hash & 0xffff)) % partitionCount;
+}
+
+/** `{p07}`: the braces make Redis Cluster keep all keys of a partition in one slot. */
+export function partitionTag(partition: number): string {
+  return `{p${String(partition).padStart(2, '0')}}`;
+}
+
+/** Keys that the schedulers of a partition share. */
+export interface PartitionKeys {
+  /** Set: names of the partition's schedulers that have a room record. */
+  schedulers: string;
+  /** String, present: a watcher has marked a full sync since the store was last empty. */
+  synced: string;
+}
+
+/** Keys of one scheduler's rooms, and those of its partition. */
+export interface SchedulerKeys extends PartitionKeys {
+  /** Hash: room id -> record (JSON; statuses as v10's integers, the address as JSON text inside). */
+  rooms: string;
+  /** Hash: `r<status>`, `i<instance status>`, `m` (running matches) -> how many. Validation rooms are not counted. */
+  counts: string;
+  /** Sorted set: room id, score = status * 10^13 + since when (ms). Without validation rooms: what may be given out. */
+  byStatus: string;
+  /** Hash: room id -> metadata of the last ping that had any (JSON). */
+  metadata: string;
+  /** Sorted set: room id, score 0: the registry, read in id order. */
+  ids: string;
+  /** Sorted set: id of an ended room, score = when (ms). Forgotten after 24 h, with the key itself. */
+  ended: string;
+  /** Sorted set: id and reason of a room that ended early, score = when (ms). Forgotten after 10 min, with the key itself. */
+  earlyEnds: string;
+}
+
+/** Since when rooms APIs hear pings, for the whole store: hash `sinceMs`, `lastMs`, `maxGapMs`. */
+export const hearingKey = `${keyPrefix}${partitionTag(0)}:hearing`;
+
+export function partitionKeys(partition: number): PartitionKeys {
+  const start = `${keyPrefix}${partitionTag(partition)}:`;
+  return { schedulers: `${start}schedulers`, synced: `${start}synced` };
+}
+
+export function allPartitionKeys(): PartitionKeys[] {
+  return Array.from({ length: partitionCount }, (_, partition) => partitionKeys(partition));
+}
+
+export function schedulerKeys(scheduler: string): SchedulerKeys {
+  const partition = partitionOf(scheduler);
+  // The last part tells the kind, so a name that holds a colon cannot collide with another scheduler's keys.
+  const start = `${keyPrefix}${partitionTag(partition)}:scheduler:${scheduler}:`;
+  return {
+    ...partitionKeys(partition),
+    rooms: `${start}rooms`,
+    counts: `${start}counts`,
+    byStatus: `${start}by-status`,
+    metadata: `${start}metadata`,
+    ids: `${start}ids`,
+    ended: `${start}ended`,
+    earlyEnds: `${start}early-ends`,
+  };
+}
+
+/**
+ * The keys in the order in which every room script takes them (`scripts/prelude.lua` names them by position). The hot
+ * scripts come first in need, so that a ping sends four keys and not eight.
+ */
+export function scriptKeys(keys: SchedulerKeys): string[] {
+  return [
+    keys.rooms,
+    keys.counts,
+    keys.byStatus,
+    keys.metadata,
+    keys.ids,
+    keys.ended,
+    keys.earlyEnds,
+    keys.schedulers,
+    keys.synced,
+  ];
+}

@@ -1,0 +1,10 @@
+-- Input:  KEYS rooms counts byStatus metadata ids ended earlyEnds schedulers
+--         ARGV scheduler
+-- Output: 'OK'
+-- Atomic because: half a scheduler would count rooms that it does not have.
+
+for place = 1, 7 do
+  redis.call('UNLINK', KEYS[place])
+end
+redis.call('SREM', SCHEDULERS, ARGV[1])
+return 'OK'

@@ -1,0 +1,14 @@
+import { MemoryRoomStore } from '../support/memory-room-store';
+import { describeRoomStore } from './room-store.contract';
+
+describeRoomStore('MemoryRoomStore', async () => {
+  const store = new MemoryRoomStore();
+  return {
+    store,
+    loseEverything: async () => store.loseEverything(),
+    allocateRoom: async (scheduler, id, agoMs) => store.allocateRoom(scheduler, id, agoMs),
+    ageTombstone: async (scheduler, id, byMs) => store.ageTombstone(scheduler, id, byMs),
+    breakCounters: async () => null,
+    close: async () => undefined,
+  };
+});
