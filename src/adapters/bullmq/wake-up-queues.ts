@@ -1,0 +1,18 @@
+import type { JobsOptions } from 'bullmq';
+import type { WakeUpKind } from '../../ports/wake-ups';
+
+export const wakeUpQueues: Record<WakeUpKind, string> = { operations: 'operations', health: 'health' };
+
+/** In braces, so that all of BullMQ's keys share a slot of a Redis Cluster. */
+export const bullPrefix = '{maestro-wake-ups}';
+
+/** Rings are not records: none is kept once it was answered. */
+export const ringOptions: JobsOptions = { removeOnComplete: true, removeOnFail: true, attempts: 1 };
+
+/** A killed worker's ring is heard again after at most this long. Milliseconds. */
+export const lockDurationMs = 5_000;
+export const stalledIntervalMs = 2_000;
+
+export interface Ring {
+  scheduler: string;
+}
