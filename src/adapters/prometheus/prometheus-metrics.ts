@@ -1,0 +1,228 @@
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import { instanceStatuses, roomStatuses } from '../../domain/room/room';
+import { Metrics, type FleetGauges, type HealthFigures, type OperationRun } from '../../ports/metrics';
+
+/** v10's buckets of every `_latency` histogram. Milliseconds. */
+const latencyBucketsMs = [5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000];
+const fleetLabels = ['game', 'scheduler'] as const;
+const runLabels = ['game', 'scheduler', 'operation', 'success'] as const;
+
+export class PrometheusMetrics extends Metrics {
+  private readonly registers: Registry[];
+
+  private readonly executionLatency: Histogram<(typeof runLabels)[number]>;
+  private readonly rollbackLatency: Histogram<(typeof runLabels)[number]>;
+  private readonly evicted: Counter<string>;
+  private readonly workerFailed: Counter<string>;
+  private readonly addFailed: Counter<string>;
+  private readonly removeFailed: Counter<string>;
+  private readonly removeFailedOfV10: Counter<string>;
+  private readonly pingFailures: Counter<string>;
+  private readonly instanceEvents: Counter<string>;
+  private readonly driftRepairs: Counter<string>;
+  private readonly loopFreshness: Gauge<string>;
+  private readonly health: Record<keyof HealthFigures, Gauge<string>>;
+  private readonly fleet: ReadonlyMap<
+    string,
+    { gauge: Gauge<string>; read: (fleet: FleetGauges) => number | undefined }
+  >;
+
+  constructor(registry: Registry) {
+    super();
+    this.registers = [registry];
+    this.executionLatency = this.latency(
+      'maestro_worker_operation_execution_latency',
+      'Time an operation took',
+      runLabels,
+    );
+    this.rollbackLatency = this.latency('maestro_worker_operation_rollback_latency', 'Time a rollback took', runLabels);
+    this.evicted = this.counter('maestro_worker_operation_evicted_total', 'Operations that no executor took', [
+      ...fleetLabels,
+      'operation',
+      'reason',
+    ]);
+    this.workerFailed = this.counter(
+      'maestro_worker_operation_execution_worker_failed_total',
+      'Times a worker could not take or start an operation',
+      [...fleetLabels, 'reason'],
+    );
+    this.addFailed = this.counter(
+      'maestro_worker_add_rooms_operation_execution_failed_total',
+      'Rooms that could not be created',
+      ['scheduler', 'operation'],
+    );
+    this.removeFailed = this.counter(
+      'maestro_worker_remove_rooms_operation_deletion_failed_total',
+      'Rooms that could not be deleted',
+      ['scheduler', 'operation'],
+    );
+    this.removeFailedOfV10 = this.counter(
+      'maestro_worker_remove_rooms_operation_deletion_failed_total_total',
+      'The same under the name that Maestro v10 gave it',
+      ['scheduler', 'operation'],
+    );
+    this.pingFailures = this.counter(
+      'maestro_api_ping_handler_update_room_failures_total',
+      'Pings answered with success false',
+      ['scheduler', 'reason'],
+    );
+    this.instanceEvents = this.counter(
+      'maestro_watcher_number_of_events_processed_total',
+      'Instance changes that the watcher processed',
+      ['scheduler', 'instanceEventType', 'success'],
+    );
+    this.driftRepairs = this.counter(
+      'maestro_watcher_drift_repaired_total',
+      'Differences between the runtime, the room state and its counters that were repaired',
+      ['kind'],
+    );
+    this.loopFreshness = this.gauge(
+      'maestro_loop_last_finished_timestamp_seconds',
+      'When a loop last finished a round',
+      ['loop'],
+    );
+    this.health = {
+      desired: this.gauge('maestro_worker_desired_rooms', 'Rooms there should be', fleetLabels),
+      available: this.gauge('maestro_worker_current_rooms', 'Rooms that count as capacity', fleetLabels),
+      terminationTimeouts: this.gauge(
+        'maestro_worker_rooms_with_termination_timeout',
+        'Rooms that take too long to terminate',
+        fleetLabels,
+      ),
+      properlyTerminated: this.gauge(
+        'maestro_worker_rooms_properly_terminated',
+        'Rooms that said they terminated and still have a record',
+        fleetLabels,
+      ),
+    };
+    this.fleet = this.fleetGauges();
+  }
+
+  override operationExecuted(run: OperationRun): void {
+    this.executionLatency.observe(runLabelValues(run), run.elapsedMs);
+  }
+
+  override operationRolledBack(run: OperationRun): void {
+    this.rollbackLatency.observe(runLabelValues(run), run.elapsedMs);
+  }
+
+  override operationEvicted(run: Omit<OperationRun, 'success' | 'elapsedMs'>, reason: string): void {
+    this.evicted.inc({ game: run.game, scheduler: run.scheduler, operation: run.definition, reason });
+  }
+
+  override operationWorkerFailed(scheduler: string, game: string, reason: string): void {
+    this.workerFailed.inc({ game, scheduler, reason });
+  }
+
+  override roomCreationFailed(scheduler: string): void {
+    this.addFailed.inc({ scheduler, operation: 'add_rooms' });
+  }
+
+  override roomDeletionFailed(scheduler: string): void {
+    for (const counter of [this.removeFailed, this.removeFailedOfV10]) {
+      counter.inc({ scheduler, operation: 'remove_rooms' });
+    }
+  }
+
+  override healthPlanned(scheduler: string, game: string, figures: HealthFigures): void {
+    for (const [name, gauge] of Object.entries(this.health)) {
+      gauge.set({ game, scheduler }, figures[name as keyof HealthFigures]);
+    }
+  }
+
+  override pingFailed(scheduler: string, reason: string): void {
+    // A name that no scheduler has comes from outside: it must not become a label.
+    this.pingFailures.inc({ scheduler: reason === 'unknown_scheduler' ? '' : scheduler, reason });
+  }
+
+  override instanceChangeProcessed(scheduler: string, type: string, success: boolean): void {
+    this.instanceEvents.inc({ scheduler, instanceEventType: type, success: String(success) });
+  }
+
+  override driftRepaired(kind: string, count: number): void {
+    this.driftRepairs.inc({ kind }, count);
+  }
+
+  override fleetsReported(fleets: FleetGauges[]): void {
+    for (const { gauge, read } of this.fleet.values()) {
+      gauge.reset();
+      for (const fleet of fleets) {
+        const value = read(fleet);
+        if (value !== undefined) gauge.set({ game: fleet.game, scheduler: fleet.scheduler }, value);
+      }
+    }
+  }
+
+  override loopFinished(loop: string): void {
+    this.loopFreshness.set({ loop }, Date.now() / 1000);
+  }
+
+  override schedulerDeleted(scheduler: string): void {
+    for (const metric of [
+      this.executionLatency,
+      this.rollbackLatency,
+      this.evicted,
+      this.workerFailed,
+      this.addFailed,
+      this.removeFailed,
+      this.removeFailedOfV10,
+      this.pingFailures,
+      this.instanceEvents,
+      ...Object.values(this.health),
+    ]) {
+      removeSeries(metric, scheduler);
+    }
+  }
+
+  private fleetGauges(): PrometheusMetrics['fleet'] {
+    const gauges = new Map<string, { gauge: Gauge<string>; read: (fleet: FleetGauges) => number | undefined }>();
+    const add = (name: string, help: string, read: (fleet: FleetGauges) => number | undefined): void => {
+      gauges.set(name, { gauge: this.gauge(`maestro_worker_${name}`, help, fleetLabels), read });
+    };
+    for (const status of roomStatuses) {
+      // v10 has no gauge for `terminated`.
+      if (status !== 'terminated')
+        add(`gru_${status}`, `Rooms in status ${status}`, (fleet) => fleet.counts.rooms[status]);
+    }
+    for (const status of instanceStatuses) {
+      add(`instance_${status}`, `Instances in status ${status}`, (fleet) => fleet.counts.instances[status]);
+    }
+    add('running_matches', 'Matches that run', (fleet) => fleet.counts.runningMatches);
+    add('max_matches', 'Matches that a room can hold', (fleet) => fleet.maxMatches);
+    add('ready_target', 'readyTarget of the policy', (fleet) => fleet.readyTarget);
+    add('fixed_buffer', 'amount of the policy', (fleet) => fleet.fixedBuffer);
+    return gauges;
+  }
+
+  private latency<L extends string>(name: string, help: string, labelNames: readonly L[]): Histogram<L> {
+    return new Histogram({
+      name,
+      help: `${help} (milliseconds)`,
+      labelNames,
+      buckets: latencyBucketsMs,
+      registers: this.registers,
+    });
+  }
+
+  private counter(name: string, help: string, labelNames: readonly string[]): Counter<string> {
+    return new Counter({ name, help, labelNames, registers: this.registers });
+  }
+
+  private gauge(name: string, help: string, labelNames: readonly string[]): Gauge<string> {
+    return new Gauge({ name, help, labelNames, registers: this.registers });
+  }
+}
+
+function runLabelValues(run: OperationRun): Record<(typeof runLabels)[number], string> {
+  return { game: run.game, scheduler: run.scheduler, operation: run.definition, success: String(run.success) };
+}
+
+type Labelled = Counter<string> | Gauge<string> | Histogram<string>;
+
+function removeSeries(metric: Labelled, scheduler: string): void {
+  // prom-client keeps the label sets of a metric in `hashMap`; its public `get()` is asynchronous and loses histograms' sets.
+  const series = (metric as unknown as { hashMap: Record<string, { labels: Record<string, string> }> }).hashMap;
+  for (const { labels } of Object.values(series)) {
+    if (labels['scheduler'] === scheduler) metric.remove(labels);
+  }
+}

@@ -1,0 +1,46 @@
+import { Injectable } from '@nestjs/common';
+import { DomainError, messageOf } from '../../../domain/errors';
+import type { Scheduler } from '../../../domain/scheduler/scheduler';
+import { Runtime } from '../../../ports/runtime';
+import { SchedulerStore } from '../../../ports/scheduler-store';
+import { Executor, type Execution, type ExecutionResult } from '../executor';
+
+/** Makes the scheduler's place in the runtime and opens it for work. Failing, it leaves neither place nor scheduler. */
+@Injectable()
+export class CreateSchedulerExecutor extends Executor<'create_scheduler'> {
+  readonly definition = 'create_scheduler';
+
+  constructor(
+    private readonly runtime: Runtime,
+    private readonly schedulers: SchedulerStore,
+  ) {
+    super();
+  }
+
+  override async execute(
+    execution: Execution<'create_scheduler'>,
+    scheduler: Scheduler | null,
+  ): Promise<ExecutionResult<'create_scheduler'>> {
+    const name = execution.operation.scheduler;
+    if (scheduler === null) {
+      throw new DomainError('not_found', 'scheduler.not_found', `scheduler ${name} not found`);
+    }
+    try {
+      await this.runtime.createScheduler(name, execution.operation.id);
+    } catch (error) {
+      if (!(error instanceof DomainError) || error.kind === 'unavailable') throw error;
+      throw new DomainError(error.kind, error.code, `error creating scheduler in runtime: ${messageOf(error)}`, {
+        cause: error,
+      });
+    }
+    await execution.commit(() => this.schedulers.setState(name, 'in-sync'));
+    return { lookAgain: 'now' };
+  }
+
+  override async rollback(execution: Execution<'create_scheduler'>, scheduler: Scheduler | null): Promise<void> {
+    const name = execution.operation.scheduler;
+    await this.runtime.deleteScheduler(name, execution.operation.id);
+    if (scheduler === null) return;
+    await execution.commit(() => this.schedulers.deleteScheduler(name));
+  }
+}

@@ -1,0 +1,42 @@
+export interface WelcomeFacts {
+  managementUrl: string;
+  roomsUrl: string;
+  internalUrl: string;
+  /** "embedded PostgreSQL 18.4", "PostgreSQL at db:5432/maestro". */
+  postgres: string;
+  redis: string;
+  /** With the slash at its end. */
+  stateDirectory: string;
+  /** Whether there is a sample scheduler to look at. */
+  hasSample: boolean;
+}
+
+/** What a person sees who started everything with one command: what runs, where, and what to try next. */
+export function welcomeText(facts: WelcomeFacts): string {
+  const { managementUrl, roomsUrl, internalUrl, postgres, redis, stateDirectory, hasSample } = facts;
+  const killOne = `kill -9 $(grep -ho '"pid":[0-9]*' ${stateDirectory}runtime/rooms/arena/*.json | head -1 | cut -d: -f2)`;
+  const next = hasSample
+    ? [
+        `curl -s ${managementUrl}/schedulers/info`,
+        `${killOne}   # a room dies, and is replaced:`,
+        `curl -s '${managementUrl}/schedulers/arena/operations?stage=final'`,
+      ]
+    : [
+        `curl -s ${managementUrl}/schedulers/info`,
+        `curl -s ${managementUrl}/docs-json`,
+        `curl -s ${internalUrl}/readyz`,
+      ];
+  return `
+  Maestro runs: management API, rooms API, worker, runtime watcher, metrics reporter
+  with ${postgres} and ${redis}. State: ${stateDirectory} (npm run reset clears it)
+
+    Swagger UI   ${managementUrl}/docs
+    Rooms API    ${roomsUrl}
+    Metrics      ${internalUrl}/metrics
+
+  Try next:
+${next.map((line) => `    ${line}`).join('\n')}
+
+  Ctrl-C stops everything, rooms included.
+`;
+}

@@ -1,0 +1,163 @@
+import { Injectable } from '@nestjs/common';
+import type { OperationDefinition, OperationInputs } from '../../domain/operation/operation';
+import { classifyRoom, type RoomLimits } from '../../domain/room/classify-room';
+import { isEmptyPlan, planHealthCycle, type HealthBlock, type HealthPlan } from '../../domain/room/plan-health-cycle';
+import { hasMatch } from '../../domain/room/room';
+import { nextStartAtMs } from '../../domain/room/start-back-off';
+import type { Scheduler } from '../../domain/scheduler/scheduler';
+import { Logger } from '../../ports/logger';
+import { Metrics } from '../../ports/metrics';
+import { OperationStore } from '../../ports/operation-store';
+import { RoomStore, type FleetSnapshot } from '../../ports/room-store';
+import { SchedulerStore } from '../../ports/scheduler-store';
+import { WakeUps } from '../../ports/wake-ups';
+import type { Execution } from '../operations/executor';
+import { OperationsService } from '../operations/operations.service';
+
+export class HealthCycleOptions {
+  readonly limits!: RoomLimits;
+  readonly addLimit!: number;
+  readonly removeLimit!: number;
+}
+
+const actor = 'health_controller';
+
+/** While other work is open, a look is put off by this. Milliseconds. */
+const busyDelayMs = 1_000;
+
+/** What someone should know of, or act on; the other blocks are part of a normal day. */
+const blockLevels: Partial<Record<HealthBlock['code'], 'error' | 'warn'>> = {
+  mass_silence: 'error',
+  start_back_off: 'warn',
+};
+
+/**
+ * Brings a scheduler's rooms to what they should be: gathers the facts, asks the planner once, orders the work.
+ * Looking costs reads only; only a plan with something to do becomes an operation (`architecture.md` 4).
+ */
+@Injectable()
+export class HealthCycle {
+  constructor(
+    private readonly schedulers: SchedulerStore,
+    private readonly rooms: RoomStore,
+    private readonly operationStore: OperationStore,
+    private readonly operations: OperationsService,
+    private readonly wakeUps: WakeUps,
+    private readonly metrics: Metrics,
+    private readonly logger: Logger,
+    private readonly options: HealthCycleOptions,
+  ) {}
+
+  /**
+   * Orders a `health_controller` operation if there is something to do. Not while other work of this scheduler is open: that
+   * work changes the facts, and ends with a look of its own.
+   */
+  async look(name: string): Promise<void> {
+    const scheduler = await this.schedulers.getScheduler(name);
+    if (scheduler === null || scheduler.state === 'terminating' || scheduler.state === 'creating') return;
+    if (await this.operationStore.hasOpen(name)) {
+      // Its end does not always look again, and what rang must not wait for the periodic look.
+      await this.wakeUps.ring('health', name, { delayMs: busyDelayMs });
+      return;
+    }
+    const plan = await this.plan(scheduler);
+    if (plan.nextLookAtMs !== null) {
+      const delayMs = Math.max(1, plan.nextLookAtMs - plan.nowMs);
+      await this.wakeUps.ring('health', name, { delayMs });
+    }
+    if (isEmptyPlan(plan)) return;
+    await this.operations.enqueue({ scheduler: name, definition: 'health_controller', input: {}, actor });
+  }
+
+  /** Plans anew and orders the rooms' operations, which run next. Answers whether there was anything to order. */
+  async act(scheduler: Scheduler, execution: Execution): Promise<boolean> {
+    if (scheduler.state === 'terminating') return false;
+    const plan = await this.plan(scheduler);
+    const { expired, removeIds, add } = plan;
+    const name = scheduler.name;
+    // One transaction: a resumed cycle either finds all of its orders or none, and plans on what is true then.
+    const ordered = await execution.commit(async () => {
+      const lines: string[] = [];
+      const { count, lastReason } = plan.earlyEnds;
+      const order = async <D extends OperationDefinition>(
+        definition: D,
+        input: OperationInputs[D],
+        purpose: string,
+      ): Promise<void> => {
+        const operation = await this.operationStore.insert({ scheduler: name, definition, input, actor });
+        if (operation !== null) lines.push(`created operation (id: ${operation.id}) to ${purpose}`);
+      };
+      if (execution.progress['ordered'] === true) return null;
+      if (expired.length > 0) {
+        const roomIds = expired.map((room) => room.id);
+        await order(
+          'remove_rooms',
+          { amount: roomIds.length, roomIds, reason: 'expired_room' },
+          `remove expired ${roomIds.length} rooms.`,
+        );
+      }
+      if (removeIds.length > 0) {
+        await order(
+          'remove_rooms',
+          { amount: removeIds.length, roomIds: removeIds, reason: 'scale_down' },
+          `remove ${removeIds.length} rooms.`,
+        );
+        await this.schedulers.setLastDownscale(name, new Date());
+      }
+      if (add > 0) {
+        if (nextStartAtMs(plan.earlyEnds, plan.desired ?? 0) !== null) {
+          await execution.record(
+            `${count} rooms ended right after their start, the last one because: ${lastReason || 'unknown'}`,
+          );
+        }
+        await order('add_rooms', { amount: add }, `add ${add} rooms.`);
+      }
+      if (lines.length > 0) await execution.saveProgress({ ordered: true });
+      for (const line of lines) await execution.record(line);
+      return lines;
+    });
+    return ordered === null || ordered.length > 0;
+  }
+
+  /** Rooms whose match is given up as things are now: expired in spite of it, by the planner's second signal. */
+  async findSilentMatches(scheduler: string): Promise<{ ids: ReadonlySet<string>; sinceMs: number }> {
+    const fleet = await this.rooms.readFleet(scheduler);
+    const facts = { nowMs: fleet.nowMs, hearingSinceMs: fleet.hearingSinceMs, limits: this.options.limits };
+    const silent = fleet.rooms.filter((room) => hasMatch(room) && classifyRoom(room, facts).class === 'expired');
+    return { ids: new Set(silent.map((room) => room.id)), sinceMs: fleet.nowMs };
+  }
+
+  private async plan(scheduler: Scheduler): Promise<HealthPlan & Pick<FleetSnapshot, 'nowMs' | 'earlyEnds'>> {
+    const fleet = await this.rooms.readFleet(scheduler.name);
+    const plan = planHealthCycle({
+      rooms: fleet.rooms,
+      nowMs: fleet.nowMs,
+      hearingSinceMs: fleet.hearingSinceMs,
+      rebuilding: fleet.rebuilding,
+      earlyEnds: fleet.earlyEnds,
+      scheduler: { ...scheduler.definition, version: scheduler.version },
+      lastDownscaleAtMs: scheduler.lastDownscaleAt?.getTime() ?? null,
+      limits: this.options.limits,
+      addLimit: this.options.addLimit,
+      removeLimit: this.options.removeLimit,
+    });
+    this.report(scheduler, plan);
+    return { ...plan, nowMs: fleet.nowMs, earlyEnds: fleet.earlyEnds };
+  }
+
+  private report(scheduler: Scheduler, plan: HealthPlan): void {
+    if (plan.desired !== null && plan.available !== null) {
+      const ofReason = (reason: string): number => plan.expired.filter((room) => room.reason === reason).length;
+      this.metrics.healthPlanned(scheduler.name, scheduler.definition.game, {
+        desired: plan.desired,
+        available: plan.available,
+        terminationTimeouts: ofReason('deletion_timeout'),
+        properlyTerminated: ofReason('terminated'),
+      });
+    }
+    for (const block of plan.blockedBy) {
+      const level = blockLevels[block.code] ?? 'debug';
+      this.logger[level]({ scheduler_name: scheduler.name, blocked_by: block.code }, block.detail);
+    }
+  }
+}

@@ -1,0 +1,178 @@
+import { Injectable } from '@nestjs/common';
+import { DomainError, messageOf } from '../../domain/errors';
+import type { RemovalReason } from '../../domain/operation/operation';
+import { chooseHostPorts } from '../../domain/room/choose-host-ports';
+import type { PortRange, Scheduler } from '../../domain/scheduler/scheduler';
+import { RoomStore } from '../../ports/room-store';
+import { Runtime, type InstanceSpec } from '../../ports/runtime';
+
+export class RoomLifecycleOptions {
+  readonly allocationTtlMs!: number;
+  /** For schedulers that state no range of their own (v10: 60001-60010). */
+  readonly fallbackPortRange!: PortRange;
+}
+
+export interface RoomToStart {
+  scheduler: Scheduler;
+  id: string;
+  operationId: string;
+  validation: boolean;
+  /** Host ports that other rooms hold; extended with what this room was given. */
+  takenPorts: Set<number>;
+}
+
+export interface EndedRooms {
+  removed: string[];
+  /** Left alone: a match runs there, or was on its way. */
+  spared: string[];
+  failed: { id: string; error: unknown }[];
+}
+
+/** A machine whose ports are used by others too may refuse a drawn port; more refusals than this mean a full range. */
+const portDraws = 20;
+/** Instances that end at once are asked for side by side, this many at a time. */
+const parallelDeletions = 20;
+
+/** Starts and ends single rooms: record first, instance second, so that no instance is ever without a record for long. */
+@Injectable()
+export class RoomLifecycle {
+  constructor(
+    private readonly rooms: RoomStore,
+    private readonly runtime: Runtime,
+    private readonly options: RoomLifecycleOptions,
+  ) {}
+
+  /**
+   * Starts a room, or finds that an earlier attempt of the same operation did. After a failure neither record nor instance
+   * is left, unless something is away: then the same call, repeated, goes on from there. `ended_before`: an earlier attempt
+   * recorded it, and it is over; it is not started twice.
+   * @throws what the runtime says, or `room.host_ports_exhausted`.
+   */
+  async startRoom(room: RoomToStart): Promise<'started' | 'ended_before'> {
+    const { scheduler, id, validation } = room;
+    const created = await this.rooms.createRoom({
+      id,
+      scheduler: scheduler.name,
+      version: scheduler.version,
+      validation,
+    });
+    if (created === 'exists' && (await this.rooms.getRoom(scheduler.name, id)) === null) return 'ended_before';
+    try {
+      const instance = await this.createInstance(room);
+      if (instance === 'exists') return 'started';
+      await this.rooms.applyInstance(
+        instance,
+        {
+          maxMatches: scheduler.definition.matchAllocation.maxMatches,
+          allocationTtlMs: this.options.allocationTtlMs,
+        },
+        { adopt: false, authoritative: false },
+      );
+      return 'started';
+    } catch (error) {
+      if (error instanceof DomainError && error.kind === 'unavailable') throw error;
+      await this.undoStart(scheduler.name, id, error);
+      throw error;
+    }
+  }
+
+  /**
+   * Ends rooms with their grace period; the watch sees them go. Rooms without instance lose their record at once. A room
+   * with a match is spared, but for those in `silent`, which have said nothing since then and must go on saying nothing.
+   */
+  async endRooms(
+    scheduler: string,
+    ids: string[],
+    reason: RemovalReason,
+    silent?: { ids: ReadonlySet<string>; sinceMs: number },
+  ): Promise<EndedRooms> {
+    const ended: EndedRooms = { removed: [], spared: [], failed: [] };
+    const [given, others] = [ids.filter((id) => silent?.ids.has(id)), ids.filter((id) => !silent?.ids.has(id))];
+    const marked = await this.rooms.terminateRooms(scheduler, others);
+    if (silent !== undefined && given.length > 0) {
+      const options = { silentSinceMs: silent.sinceMs };
+      for (const [id, answer] of await this.rooms.terminateRooms(scheduler, given, options)) marked.set(id, answer);
+    }
+    const going = ids.filter((id) => marked.get(id) !== 'has_match');
+    ended.spared = ids.filter((id) => marked.get(id) === 'has_match');
+    for (let start = 0; start < going.length; start += parallelDeletions) {
+      await Promise.all(
+        going.slice(start, start + parallelDeletions).map(async (id) => {
+          try {
+            const answer = await this.runtime.deleteInstance(scheduler, id, reason);
+            if (answer === 'not_found') await this.rooms.endRoom(scheduler, id);
+            ended.removed.push(id);
+          } catch (error) {
+            ended.failed.push({ id, error });
+          }
+        }),
+      );
+    }
+    return ended;
+  }
+
+  private async createInstance(room: RoomToStart) {
+    for (let draw = 1; ; draw++) {
+      const spec = this.instanceSpec(room);
+      try {
+        return await this.runtime.createInstance(spec);
+      } catch (error) {
+        if (!(error instanceof DomainError)) throw error;
+        if (error.code === 'runtime.instance_exists') return 'exists' as const;
+        if (error.code !== 'runtime.host_port_taken' || draw === portDraws) throw error;
+        const refused = error.details['ports'];
+        if (Array.isArray(refused)) for (const port of refused) room.takenPorts.add(Number(port));
+      }
+    }
+  }
+
+  private instanceSpec({ scheduler, id, operationId, validation, takenPorts }: RoomToStart): InstanceSpec {
+    const { definition } = scheduler;
+    const { spec } = definition;
+    const usesOwnRanges = spec.containers.some((container) => container.ports.some((port) => port.hostPortRange));
+    const hostPorts = chooseHostPorts({
+      containers: spec.containers,
+      portRange: definition.portRange ?? (usesOwnRanges ? undefined : this.options.fallbackPortRange),
+      taken: takenPorts,
+      random: Math.random,
+    });
+    for (const port of hostPorts.flat()) takenPorts.add(port);
+    return {
+      id,
+      scheduler: scheduler.name,
+      version: scheduler.version,
+      validation,
+      operationId,
+      containers: spec.containers.map((container, index) => ({
+        ...container,
+        ports: container.ports.map(({ name, protocol, port }, portIndex) => ({
+          name,
+          protocol,
+          port,
+          hostPort: hostPorts[index]?.[portIndex] ?? 0,
+        })),
+      })),
+      terminationGracePeriodMs: Math.ceil(spec.terminationGracePeriodNs / 1e6),
+      labels: definition.labels,
+      annotations: definition.annotations,
+      toleration: spec.toleration,
+      affinity: spec.affinity,
+      restartPolicy: spec.restartPolicy,
+    };
+  }
+
+  /** The create call may have worked although its answer was lost: the instance goes too. The first error is the one told. */
+  private async undoStart(scheduler: string, id: string, cause: unknown): Promise<void> {
+    try {
+      await this.runtime.deleteInstance(scheduler, id, 'scale_down');
+      await this.rooms.endRoom(scheduler, id);
+    } catch (error) {
+      throw new DomainError(
+        cause instanceof DomainError ? cause.kind : 'internal',
+        'room.start_failed',
+        `${messageOf(cause)}; and what was begun could not be undone: ${messageOf(error)}`,
+        { cause },
+      );
+    }
+  }
+}

@@ -1,0 +1,221 @@
+import { Injectable } from '@nestjs/common';
+import { messageOf } from '../../domain/errors';
+import type { Instance } from '../../domain/room/room';
+import { Logger } from '../../ports/logger';
+import { LoopLeases } from '../../ports/loop-leases';
+import { Metrics } from '../../ports/metrics';
+import { RoomStore, type InstanceOutcome } from '../../ports/room-store';
+import { Runtime, type InstanceChange } from '../../ports/runtime';
+import { WakeUps } from '../../ports/wake-ups';
+import { holdLoopLease } from '../hold-loop-lease';
+import { pause, repeatUntilAborted } from '../repeat-until-aborted';
+import { SchedulerSettingsCache } from '../schedulers/scheduler-settings';
+import { Reconciliation } from './reconciliation';
+
+export class InstanceWatchOptions {
+  readonly owner!: string;
+  readonly leaseTtlMs!: number;
+  readonly allocationTtlMs!: number;
+  /** How often runtime and room state are compared as a whole. Milliseconds. */
+  readonly reconcileIntervalMs!: number;
+  /** How soon they are compared again while something differs. Milliseconds. */
+  readonly doubtIntervalMs!: number;
+  /** How often the room state is asked whether it was lost. Milliseconds. */
+  readonly syncCheckIntervalMs!: number;
+  /** An instance of an unknown scheduler is deleted only when it was seen twice, this far apart. Milliseconds. */
+  readonly unknownInstanceAgeMs!: number;
+}
+
+const changeAttempts = 5;
+const listBatchSize = 200;
+
+/**
+ * Follows the runtime's instances into room state. One process of all holds the loop; it lists at start, after each gap,
+ * every few minutes, and at once when the room state was lost.
+ */
+@Injectable()
+export class InstanceWatch {
+  private wasSynced = false;
+
+  constructor(
+    private readonly runtime: Runtime,
+    private readonly rooms: RoomStore,
+    private readonly settings: SchedulerSettingsCache,
+    private readonly wakeUps: WakeUps,
+    private readonly leases: LoopLeases,
+    private readonly metrics: Metrics,
+    private readonly logger: Logger,
+    private readonly options: InstanceWatchOptions,
+  ) {}
+
+  run(signal: AbortSignal): Promise<void> {
+    const { owner, leaseTtlMs: ttlMs } = this.options;
+    return holdLoopLease(this.leases, { name: 'runtime-watcher', owner, ttlMs }, this.logger, signal, (held) =>
+      this.follow(held),
+    );
+  }
+
+  private async follow(signal: AbortSignal): Promise<void> {
+    const { unknownInstanceAgeMs, doubtIntervalMs, reconcileIntervalMs } = this.options;
+    const reconciliation = new Reconciliation(this.rooms, this.runtime, this.settings, this.metrics, this.logger, {
+      unknownInstanceAgeMs,
+      // The list that opens a watch and the first periodic one may come close together: they are one reading.
+      secondLookAfterMs: doubtIntervalMs / 2,
+    });
+    // A failed watch ends the round: the lease loop starts it again.
+    const ended = new AbortController();
+    const whole = AbortSignal.any([signal, ended.signal]);
+    let dueAt = Date.now() + doubtIntervalMs;
+    let thoroughAt = 0;
+    let changesMissed = false;
+    const reconcile = async (instances: Instance[], authoritative: boolean): Promise<void> => {
+      const wasComplete = !authoritative && (await this.rooms.isSynced());
+      const thorough = Date.now() >= thoroughAt;
+      await this.applyList(instances, authoritative, whole);
+      const touched = await reconciliation.compare(instances, Date.now(), { recounts: thorough });
+      whole.throwIfAborted();
+      await this.rooms.markSynced();
+      this.wasSynced = true;
+      this.metrics.loopFinished('runtime_watcher');
+      if (thorough) thoroughAt = Date.now() + reconcileIntervalMs;
+      dueAt = Date.now() + (reconciliation.inDoubt ? doubtIntervalMs : reconcileIntervalMs);
+      // While the store was not complete nobody could decide, and what happened before this watch rang no bell.
+      const due = wasComplete ? [...touched] : await this.settings.names();
+      await Promise.all(due.map((scheduler) => this.wakeUps.ring('health', scheduler)));
+    };
+    const inTurn = oneAfterTheOther();
+    const { metrics, logger } = this;
+    const periodic = repeatUntilAborted(
+      { name: 'runtime_reconcile', intervalMs: this.options.syncCheckIntervalMs, metrics, logger },
+      whole,
+      () =>
+        inTurn(async () => {
+          const synced = await this.rooms.isSynced();
+          if (synced && !changesMissed && Date.now() < dueAt) return;
+          if (!synced) this.reportRebuilding();
+          const retried = changesMissed;
+          changesMissed = false;
+          try {
+            // Changes arrive beside this list, and may be newer: only the list that opens a watch is the whole truth.
+            await reconcile(await this.runtime.listInstances(), false);
+          } catch (error) {
+            changesMissed ||= retried;
+            throw error;
+          }
+        }),
+    );
+    try {
+      await this.runtime.watchInstances(
+        {
+          onList: (instances) => inTurn(() => reconcile(instances, true)),
+          onChange: async (change) => {
+            if (!(await this.processChange(change, whole))) changesMissed = true;
+          },
+        },
+        whole,
+      );
+    } finally {
+      ended.abort();
+      await periodic;
+    }
+  }
+
+  /** In batches, each of which is about one round trip; stops when the lease is lost, because another watcher writes then. */
+  private async applyList(instances: Instance[], authoritative: boolean, signal: AbortSignal): Promise<void> {
+    for (let start = 0; start < instances.length; start += listBatchSize) {
+      signal.throwIfAborted();
+      const batch = instances.slice(start, start + listBatchSize);
+      await Promise.all(batch.map((instance) => this.apply(instance, authoritative)));
+    }
+  }
+
+  /** A new store is empty once; one that this process had filled before was lost. */
+  private reportRebuilding(): void {
+    if (this.wasSynced) this.logger.error({}, 'room state was lost; it is rebuilt from the runtime and the next pings');
+    else this.logger.info({}, 'room state is built from the runtime');
+  }
+
+  /** Whether the change was stored; with retries. One that was not is left to the next full comparison. */
+  private async processChange(change: InstanceChange, signal: AbortSignal): Promise<boolean> {
+    const { instance } = change;
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const type = await this.store(change);
+        await this.count(change, type, true);
+        return true;
+      } catch (error) {
+        await this.count(change, change.type === 'gone' ? 'deleted' : 'updated', false);
+        this.logger.warn(
+          { scheduler_name: instance.scheduler, room_id: instance.id, attempt, err: messageOf(error) },
+          'a change of an instance could not be stored',
+        );
+        if (attempt === changeAttempts || signal.aborted) return false;
+        await pause(100 * 2 ** attempt, signal);
+      }
+    }
+  }
+
+  private async count(
+    { instance }: InstanceChange,
+    type: 'added' | 'updated' | 'deleted',
+    success: boolean,
+  ): Promise<void> {
+    // A name that no scheduler has must not become a label.
+    const known = await this.settings.find(instance.scheduler).catch(() => null);
+    this.metrics.instanceChangeProcessed(known === null ? '' : instance.scheduler, type, success);
+  }
+
+  private async store(change: InstanceChange): Promise<'added' | 'updated' | 'deleted'> {
+    const { instance } = change;
+    if (change.type === 'present') {
+      const outcome = await this.apply(instance, false);
+      return outcome.outcome === 'adopted' ? 'added' : 'updated';
+    }
+    const { existed } = await this.rooms.endRoom(instance.scheduler, instance.id, instance.description);
+    if (existed) {
+      this.logger.info(
+        { scheduler_name: instance.scheduler, room_id: instance.id, reason: instance.description },
+        'a room ended',
+      );
+    }
+    // Also when there was no record: an earlier try may have removed it, and its answer been lost.
+    await this.wakeUps.ring('health', instance.scheduler);
+    return 'deleted';
+  }
+
+  private async apply(instance: Instance, authoritative: boolean): Promise<InstanceOutcome> {
+    const settings = await this.settings.find(instance.scheduler);
+    const outcome = await this.rooms.applyInstance(
+      instance,
+      { maxMatches: settings?.maxMatches ?? 1, allocationTtlMs: this.options.allocationTtlMs },
+      // What belongs to no scheduler of ours is the comparison's to judge, with a second look.
+      { adopt: settings !== null, authoritative },
+    );
+    if (outcome.outcome === 'adopted') {
+      this.metrics.driftRepaired('instance_adopted', 1);
+      this.logger.info({ scheduler_name: instance.scheduler, room_id: instance.id }, 'a running room was adopted');
+    }
+    if (outcome.outcome === 'applied' && outcome.from !== outcome.to && !instance.validation) {
+      if (outcome.to === 'error') {
+        this.logger.warn(
+          { scheduler_name: instance.scheduler, room_id: instance.id, reason: instance.description },
+          'the instance of a room failed',
+        );
+      }
+      if (outcome.to === 'error' || outcome.to === 'terminating' || outcome.to === 'terminated') {
+        await this.wakeUps.ring('health', instance.scheduler);
+      }
+    }
+    return outcome;
+  }
+}
+
+/** Runs what it is given one after the other, whoever asks. */
+function oneAfterTheOther(): <T>(work: () => Promise<T>) => Promise<T> {
+  let last: Promise<unknown> = Promise.resolve();
+  return (work) => {
+    const next = last.then(work, work);
+    last = next.catch(() => undefined);
+    return next;
+  };
+}

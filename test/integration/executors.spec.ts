@@ -1,0 +1,701 @@
+import { PostgresOperationStore } from '../../src/adapters/postgres/postgres-operation-store';
+import { DomainError } from '../../src/domain/errors';
+import type { Operation, OperationDefinition, OperationInputs } from '../../src/domain/operation/operation';
+import type { Instance } from '../../src/domain/room/room';
+import type { HeldOperation, OperationStore } from '../../src/ports/operation-store';
+import type { InstanceSpec } from '../../src/ports/runtime';
+import { aSchedulerDefinition } from '../support/a-scheduler-definition';
+import { eventually } from '../support/eventually';
+import { FakeRuntime } from '../support/fake-runtime';
+import {
+  hearFleet,
+  historyOf,
+  openFleetWorker,
+  roomLimits,
+  retryDelayMs,
+  statusSettings,
+  type FleetWorker,
+} from '../support/fleet-worker';
+import { MemoryRoomStore } from '../support/memory-room-store';
+import { openPostgres, type PostgresStores, type PostgresUnderTest } from '../support/open-postgres';
+
+const name = 'arena';
+const minuteMs = 60_000;
+
+let postgres: PostgresUnderTest;
+let another: PostgresStores;
+let runtime: FakeRuntime;
+let rooms: MemoryRoomStore;
+let worker: FleetWorker;
+/** The room store's clock. */
+let nowMs: number;
+
+beforeAll(async () => {
+  postgres = await openPostgres();
+  another = await postgres.another();
+});
+afterAll(() => postgres.close());
+beforeEach(async () => {
+  await postgres.clear();
+  nowMs = Date.now();
+  runtime = new FakeRuntime({ now: () => nowMs });
+  rooms = new MemoryRoomStore(() => nowMs);
+  await rooms.markSynced();
+  await rooms.markHearing(100 * minuteMs);
+  worker = openFleetWorker({ stores: postgres, rooms, runtime });
+});
+
+/** A scheduler that is in-sync, without rooms. */
+async function created(changes: Parameters<typeof aSchedulerDefinition>[0] = {}): Promise<void> {
+  await worker.schedulers.createScheduler(name, aSchedulerDefinition(changes));
+  await worker.runner.drain(name);
+  expect((await worker.schedulers.getScheduler(name)).state).toBe('in-sync');
+  worker.wakeUps.rings.length = 0;
+}
+
+async function run<D extends OperationDefinition>(definition: D, input: OperationInputs[D]): Promise<Operation> {
+  const operation = await worker.operations.enqueue({ scheduler: name, definition, input, actor: 'api' });
+  await worker.runner.drain(name);
+  return (await postgres.operations.get(name, operation!.id))!.operation;
+}
+
+/** A fleet whose rooms are all ready and have pinged. */
+async function fleetOf(count: number): Promise<string[]> {
+  await run('add_rooms', { amount: count });
+  for (const { id } of await runtime.listInstances(name)) runtime.markReady(id);
+  worker.wakeUps.rings.length = 0;
+  return (await hearFleet(rooms, runtime, name)).map(({ id }) => id);
+}
+
+const history = (operation: Pick<Operation, 'scheduler' | 'id'>): Promise<string[]> => historyOf(postgres, operation);
+const operationsOf = async (stage: 'pending' | 'active' | 'final'): Promise<Operation[]> =>
+  (await postgres.operations.list(name, { stage, order: 'asc', page: 1, perPage: 100 })).operations;
+const roomIds = async (): Promise<string[]> => (await rooms.readFleet(name)).rooms.map(({ id }) => id);
+const instanceIds = async (): Promise<string[]> => (await runtime.listInstances(name)).map(({ id }) => id).sort();
+const broken = () => new DomainError('internal', 'runtime.broken', 'no such image');
+const away = () => new DomainError('unavailable', 'runtime.unreachable', 'the runtime is away');
+
+describe('create_scheduler', () => {
+  const create = async (): Promise<Operation> => {
+    await worker.schedulers.createScheduler(name, aSchedulerDefinition());
+    const operation = (await postgres.operations.findOpen(name, 'create_scheduler'))!;
+    await worker.runner.drain(name);
+    return (await postgres.operations.get(name, operation.id))!.operation;
+  };
+
+  it('makes the place, opens the scheduler and has its health looked at', async () => {
+    const operation = await create();
+    expect(operation.status).toBe('finished');
+    expect(await history(operation)).toEqual(['Created', 'Starting operation', 'Operation finished']);
+    expect((await worker.schedulers.getScheduler(name)).state).toBe('in-sync');
+    expect(await runtime.createScheduler(name, operation.id)).toBe('already_ours');
+    expect(worker.wakeUps.rings).toContainEqual({ kind: 'health', scheduler: name, delayMs: 0 });
+  });
+
+  it('leaves neither scheduler nor someone else’s place touched when the place belongs to someone else', async () => {
+    await runtime.createScheduler(name, 'someone else');
+    const operation = await create();
+    expect(operation.status).toBe('error');
+    expect(await history(operation)).toEqual([
+      'Created',
+      'Starting operation',
+      'error creating scheduler in runtime: The place "arena" exists',
+      'operation execution failed',
+      'Starting operation rollback',
+      'Operation rollback flow execution finished with success',
+      'Operation finished',
+    ]);
+    expect(await postgres.schedulers.getScheduler(name)).toBeNull();
+    expect(await runtime.createScheduler(name, 'someone else')).toBe('already_ours');
+    expect(await operationsOf('final')).toMatchObject([{ id: operation.id, definition: 'create_scheduler' }]);
+  });
+
+  it('goes on where a worker died after it had made the place', async () => {
+    await worker.schedulers.createScheduler(name, aSchedulerDefinition());
+    const dead = (await postgres.operations.claimNext(name, 'dead', 1))!;
+    await runtime.createScheduler(name, dead.operation.id);
+    await eventually(async () => {
+      await worker.runner.drain(name);
+      expect((await worker.schedulers.getScheduler(name)).state).toBe('in-sync');
+    });
+    expect(await history(dead.operation)).toEqual(['Created', 'Resuming operation, attempt 2', 'Operation finished']);
+  });
+
+  it('waits while the runtime is away, and then does it', async () => {
+    runtime.isReachable = false;
+    expect((await create()).status).toBe('pending');
+    expect((await worker.schedulers.getScheduler(name)).state).toBe('creating');
+    runtime.isReachable = true;
+    await eventually(async () => {
+      await worker.runner.drain(name);
+      expect((await worker.schedulers.getScheduler(name)).state).toBe('in-sync');
+    });
+  });
+
+  it('never leaves a scheduler `creating`: a rollback that the runtime’s absence stops is gone on with', async () => {
+    await runtime.createScheduler(name, 'someone else');
+    runtime.failNext('deleteScheduler', away());
+    const operation = await create();
+    expect(operation.status).toBe('pending');
+    await eventually(async () => {
+      await worker.runner.drain(name);
+      expect(await postgres.schedulers.getScheduler(name)).toBeNull();
+    });
+    expect((await postgres.operations.get(name, operation.id))?.operation.status).toBe('error');
+  });
+
+  it('that was rolled back by a worker that died then leaves a new scheduler of that name alone', async () => {
+    await worker.schedulers.createScheduler(name, aSchedulerDefinition());
+    const dead = (await postgres.operations.claimNext(name, 'dead', 1))!;
+    await postgres.schedulers.deleteScheduler(name);
+    await worker.schedulers.createScheduler(name, aSchedulerDefinition());
+    await eventually(async () => {
+      await worker.runner.drain(name);
+      expect((await worker.schedulers.getScheduler(name)).state).toBe('in-sync');
+    });
+    expect((await operationsOf('final')).map(({ id, status }) => [id === dead.operation.id, status])).toEqual([
+      [true, 'error'],
+      [false, 'finished'],
+    ]);
+  });
+});
+
+describe('add_rooms', () => {
+  it('starts as many rooms as asked, each with record, instance and a host port of its own', async () => {
+    await created();
+    const operation = await run('add_rooms', { amount: 5 });
+    expect(operation.status).toBe('finished');
+    expect(await history(operation)).toEqual(['Created', 'Starting operation', 'added 5 rooms', 'Operation finished']);
+    const ids = await instanceIds();
+    expect(ids).toHaveLength(5);
+    expect(await roomIds()).toEqual(ids);
+    const specs = ids.map((id) => runtime.specOf(id));
+    for (const spec of specs) {
+      expect(spec).toMatchObject({ scheduler: name, version: 'v1.0.0', validation: false, operationId: operation.id });
+    }
+    const ports = specs.flatMap((spec) =>
+      spec.containers.flatMap(({ ports }) => ports.map(({ hostPort }) => hostPort)),
+    );
+    expect(new Set(ports).size).toBe(5);
+    for (const port of ports) expect([port >= 20_000, port <= 20_999]).toEqual([true, true]);
+    expect(worker.wakeUps.rings).toContainEqual({ kind: 'health', scheduler: name, delayMs: 0 });
+  });
+
+  it('starts no more than one operation may', async () => {
+    worker = openFleetWorker({ stores: postgres, rooms, runtime, limit: 4, batchSize: 3 });
+    await created();
+    const operation = await run('add_rooms', { amount: 9 });
+    expect(await history(operation)).toContain('added 4 rooms');
+    expect(await instanceIds()).toHaveLength(4);
+  });
+
+  it('draws again when a host port is in use by something else', async () => {
+    await created({ portRange: { start: 20_000, end: 20_003 } });
+    for (const port of [20_000, 20_001, 20_003]) runtime.takePort('udp', port);
+    const operation = await run('add_rooms', { amount: 1 });
+    expect(operation.status).toBe('finished');
+    const [id] = await instanceIds();
+    expect(runtime.specOf(id!).containers[0]?.ports[0]?.hostPort).toBe(20_002);
+  });
+
+  it('takes no port of a room that runs', async () => {
+    await created({ portRange: { start: 20_000, end: 20_002 } });
+    await fleetOf(2);
+    const operation = await run('add_rooms', { amount: 1 });
+    expect(await history(operation)).toContain('added 1 rooms');
+    const ports = (await instanceIds()).map((id) => runtime.specOf(id).containers[0]!.ports[0]!.hostPort);
+    expect(ports.sort()).toEqual([20_000, 20_001, 20_002]);
+  });
+
+  it('says how many it really added when some could not start, leaves nothing of those, and looks again later', async () => {
+    await created();
+    runtime.failNext('createInstance', broken());
+    runtime.failNext('createInstance', broken());
+    const operation = await run('add_rooms', { amount: 5 });
+    expect(operation.status).toBe('finished');
+    expect(await history(operation)).toEqual([
+      'Created',
+      'Starting operation',
+      'error adding room: no such image',
+      'added 3 rooms',
+      'Operation finished',
+    ]);
+    expect(await roomIds()).toEqual(await instanceIds());
+    expect(await roomIds()).toHaveLength(3);
+    expect(worker.wakeUps.rings.filter(({ kind }) => kind === 'health')).toEqual([
+      { kind: 'health', scheduler: name, delayMs: retryDelayMs },
+    ]);
+    expect(await worker.registry.metrics()).toContain(
+      'maestro_worker_add_rooms_operation_execution_failed_total{scheduler="arena",operation="add_rooms"} 2',
+    );
+  });
+
+  it('fails when more rooms fail than start, and keeps those that did', async () => {
+    await created();
+    for (let count = 0; count < 3; count++) runtime.failNext('createInstance', broken());
+    const operation = await run('add_rooms', { amount: 5 });
+    expect(operation.status).toBe('error');
+    expect(await history(operation)).toContain(
+      'more rooms failed than succeeded, errors: 3 and successes: 2 of amount: 5',
+    );
+    expect(await roomIds()).toEqual(await instanceIds());
+    expect(await roomIds()).toHaveLength(2);
+    expect(worker.wakeUps.rings.filter(({ kind }) => kind === 'health')).toEqual([
+      { kind: 'health', scheduler: name, delayMs: retryDelayMs },
+    ]);
+  });
+
+  it.each([1, 3])(
+    'starts every room in the end when the runtime is away for a moment, with %d rooms',
+    async (amount) => {
+      await created();
+      runtime.failNext('createInstance', away());
+      const operation = await run('add_rooms', { amount });
+      expect(operation.status).toBe('pending');
+      await eventually(async () => {
+        await worker.runner.drain(name);
+        expect(await history(operation)).toContain(`added ${amount} rooms`);
+      });
+      expect(await instanceIds()).toHaveLength(amount);
+      expect(await roomIds()).toEqual(await instanceIds());
+    },
+  );
+
+  it('starts no more than asked when its worker dies in the middle and comes back to life', async () => {
+    await created();
+    let openGate = (): void => undefined;
+    const gate = new Promise<void>((resolve) => (openGate = resolve));
+    let isStuck = false;
+    const client = runtime.anotherClient();
+    const stuck = Object.assign(Object.create(client) as FakeRuntime, {
+      createInstance: async (spec: InstanceSpec): Promise<Instance> => {
+        if ((await client.listInstances(name)).length === 2) {
+          isStuck = true;
+          await gate;
+        }
+        return client.createInstance(spec);
+      },
+    });
+    class Unheard extends PostgresOperationStore {
+      override renewLease(): Promise<void> {
+        return new Promise(() => undefined);
+      }
+    }
+    const dying = openFleetWorker({
+      stores: another,
+      operations: new Unheard(another.unitOfWork),
+      rooms,
+      runtime: stuck,
+      batchSize: 1,
+      leaseTtlMs: 100,
+    });
+    const operation = (await worker.operations.enqueue({
+      scheduler: name,
+      definition: 'add_rooms',
+      input: { amount: 5 },
+      actor: 'api',
+    }))!;
+    const dead = dying.runner.drain(name);
+    await eventually(() => expect(isStuck).toBe(true));
+    await eventually(async () => {
+      await worker.runner.drain(name);
+      expect(await history(operation)).toContain('added 5 rooms');
+    });
+    openGate();
+    await dead;
+    expect(await history(operation)).toEqual([
+      'Created',
+      'Starting operation',
+      'Resuming operation, attempt 2',
+      'added 5 rooms',
+      'Operation finished',
+    ]);
+    expect(await instanceIds()).toHaveLength(5);
+    expect(await roomIds()).toEqual(await instanceIds());
+  });
+
+  it('fails for a scheduler that is gone, and says so', async () => {
+    const operation = await run('add_rooms', { amount: 1 });
+    expect(operation.status).toBe('error');
+    expect(await history(operation)).toContain('error fetching scheduler from storage: scheduler arena not found');
+  });
+});
+
+describe('remove_rooms', () => {
+  const occupy = (id: string) =>
+    rooms.applyPing(
+      { scheduler: name, room: id, status: 'occupied', runningMatches: 1, metadata: null },
+      statusSettings,
+    );
+
+  it('begins to end the rooms that it names, for the reason that it has', async () => {
+    await created();
+    const [first, second, third] = await fleetOf(3);
+    const operation = await run('remove_rooms', { amount: 2, roomIds: [first!, second!], reason: 'scale_down' });
+    expect(operation.status).toBe('finished');
+    expect(await history(operation)).toContain(`removed rooms: [${first} ${second}]`);
+    expect(runtime.calls.filter(({ method }) => method === 'deleteInstance')).toEqual([
+      { method: 'deleteInstance', id: first, reason: 'scale_down' },
+      { method: 'deleteInstance', id: second, reason: 'scale_down' },
+    ]);
+    expect((await rooms.getRoom(name, first!))?.status).toBe('terminating');
+    expect((await rooms.getRoom(name, third!))?.status).toBe('ready');
+    expect(worker.wakeUps.rings.filter(({ kind }) => kind === 'health')).toEqual([]);
+  });
+
+  it('leaves a room alone in which a match began since it was chosen, and looks again later', async () => {
+    await created();
+    const [first, second] = await fleetOf(2);
+    await occupy(first!);
+    const operation = await run('remove_rooms', { amount: 2, roomIds: [first!, second!], reason: 'scale_down' });
+    expect(await history(operation)).toEqual([
+      'Created',
+      'Starting operation',
+      `left alone, a match runs there: [${first}]`,
+      `removed rooms: [${second}]`,
+      'Operation finished',
+    ]);
+    expect((await rooms.getRoom(name, first!))?.status).toBe('occupied');
+    expect(worker.wakeUps.rings).toContainEqual({ kind: 'health', scheduler: name, delayMs: retryDelayMs });
+  });
+
+  it('ends an expired room whose match has been silent beyond doubt', async () => {
+    await created();
+    const [id] = await fleetOf(1);
+    await rooms.markHearing(24 * 60 * minuteMs);
+    await occupy(id!);
+    nowMs += 2 * roomLimits.pingTimeoutMs + 1;
+    await run('remove_rooms', { amount: 1, roomIds: [id!], reason: 'expired_room' });
+    expect((await rooms.getRoom(name, id!))?.status).toBe('terminating');
+  });
+
+  it('leaves a room alone that had expired and pings a match since', async () => {
+    await created();
+    const [id] = await fleetOf(1);
+    await rooms.markHearing(24 * 60 * minuteMs);
+    await occupy(id!);
+    const operation = await run('remove_rooms', { amount: 1, roomIds: [id!], reason: 'expired_room' });
+    expect((await rooms.getRoom(name, id!))?.status).toBe('occupied');
+    expect(await history(operation)).toContain(`left alone, a match runs there: [${id}]`);
+  });
+
+  it('is content with rooms that nobody knows', async () => {
+    await created();
+    const operation = await run('remove_rooms', { amount: 1, roomIds: ['arena-nobod'], reason: 'scale_down' });
+    expect(operation.status).toBe('finished');
+    expect(await roomIds()).toEqual([]);
+  });
+
+  it('removes the record of a room that has no instance', async () => {
+    await created();
+    await rooms.createRoom({ id: 'arena-empty', scheduler: name, version: 'v1.0.0', validation: false });
+    await run('remove_rooms', { amount: 1, roomIds: ['arena-empty'], reason: 'expired_room' });
+    expect(await roomIds()).toEqual([]);
+  });
+
+  it('says of each room why it could not be removed, and fails', async () => {
+    await created();
+    const [first, second] = await fleetOf(2);
+    runtime.failNext('deleteInstance', broken());
+    const operation = await run('remove_rooms', { amount: 2, roomIds: [first!, second!], reason: 'scale_down' });
+    expect(operation.status).toBe('error');
+    expect((await history(operation)).slice(2, 5)).toEqual([
+      `error removing room "${first}". Reason => no such image`,
+      `removed rooms: [${second}]`,
+      '1 of 2 rooms could not be removed',
+    ]);
+  });
+
+  it('is put off while the runtime is away, and then ends the rooms', async () => {
+    await created();
+    const [id] = await fleetOf(1);
+    runtime.failNext('deleteInstance', away());
+    const operation = await run('remove_rooms', { amount: 1, roomIds: [id!], reason: 'scale_down' });
+    expect(operation.status).toBe('pending');
+    await eventually(async () => {
+      await worker.runner.drain(name);
+      expect(await history(operation)).toContain(`removed rooms: [${id}]`);
+    });
+    expect(runtime.calls.filter(({ method }) => method === 'deleteInstance')).toHaveLength(2);
+  });
+});
+
+describe('delete_scheduler', () => {
+  it('ends the instances, waits for them, and removes everything but the operations', async () => {
+    await created();
+    const [first, second] = await fleetOf(2);
+    const { operationId } = await worker.schedulers.deleteScheduler(name);
+    expect((await worker.schedulers.getScheduler(name)).state).toBe('terminating');
+    const drained = worker.runner.drain(name);
+    const deletion = { scheduler: name, id: operationId };
+    await eventually(async () => expect(await history(deletion)).toContain('Waiting for instances to be deleted: 2'));
+    runtime.end(first!);
+    await eventually(async () => expect(await history(deletion)).toContain('Waiting for instances to be deleted: 1'));
+    expect((await worker.schedulers.getScheduler(name)).state).toBe('terminating');
+    runtime.end(second!);
+    await drained;
+    expect(await history(deletion)).toEqual([
+      'Created',
+      'Starting operation',
+      'Waiting for instances to be deleted: 2',
+      'Waiting for instances to be deleted: 1',
+      'Operation finished',
+    ]);
+    expect(await postgres.schedulers.getScheduler(name)).toBeNull();
+    expect(await postgres.schedulers.listVersions(name)).toEqual([]);
+    expect(await rooms.listSchedulers()).toEqual([]);
+    expect(await runtime.createScheduler(name, 'a new one')).toBe('created');
+    expect((await operationsOf('final')).map(({ definition }) => definition)).toEqual([
+      'create_scheduler',
+      'add_rooms',
+      'delete_scheduler',
+    ]);
+  });
+
+  it('goes ahead of pending work, and cancels it', async () => {
+    await created();
+    const pending = (await worker.operations.enqueue({
+      scheduler: name,
+      definition: 'add_rooms',
+      input: { amount: 1 },
+      actor: 'api',
+    }))!;
+    await worker.schedulers.deleteScheduler(name);
+    await worker.runner.drain(name);
+    expect((await postgres.operations.get(name, pending.id))?.operation.status).toBe('canceled');
+    expect(await history(pending)).toEqual(['Created', 'canceled: the scheduler was deleted']);
+    expect(await operationsOf('pending')).toEqual([]);
+  });
+
+  it('is the same operation when it is asked for again', async () => {
+    await created();
+    const answers = await Promise.all([
+      worker.schedulers.deleteScheduler(name),
+      worker.schedulers.deleteScheduler(name),
+      worker.schedulers.deleteScheduler(name),
+    ]);
+    expect(new Set(answers.map(({ operationId }) => operationId)).size).toBe(1);
+  });
+
+  it('fails when instances outlive their grace period, stays `terminating`, and can be repeated', async () => {
+    worker = openFleetWorker({ stores: postgres, rooms, runtime, patienceMs: 30 });
+    await created();
+    const [id] = await fleetOf(1);
+    const { operationId } = await worker.schedulers.deleteScheduler(name);
+    await worker.runner.drain(name);
+    expect((await postgres.operations.get(name, operationId))?.operation.status).toBe('error');
+    expect(await history({ scheduler: name, id: operationId })).toContain(
+      'error deleting scheduler: 1 instances still run after their grace period; delete the scheduler again to go on',
+    );
+    expect((await worker.schedulers.getScheduler(name)).state).toBe('terminating');
+    expect(await roomIds()).toEqual([id]);
+    await worker.healthCycle.look(name);
+    expect(await operationsOf('pending')).toEqual([]);
+
+    runtime.end(id!);
+    const again = await worker.schedulers.deleteScheduler(name);
+    expect(again.operationId).not.toBe(operationId);
+    await worker.runner.drain(name);
+    expect(await postgres.schedulers.getScheduler(name)).toBeNull();
+  });
+
+  it('is put off while the runtime is away', async () => {
+    await created();
+    await worker.schedulers.deleteScheduler(name);
+    runtime.isReachable = false;
+    await worker.runner.drain(name);
+    expect((await worker.schedulers.getScheduler(name)).state).toBe('terminating');
+    runtime.isReachable = true;
+    await eventually(async () => {
+      await worker.runner.drain(name);
+      expect(await postgres.schedulers.getScheduler(name)).toBeNull();
+    });
+  });
+
+  it('that was carried out by a worker that died then leaves a new scheduler of that name alone', async () => {
+    await created();
+    const { operationId } = await worker.schedulers.deleteScheduler(name);
+    const dead = (await postgres.operations.claimNext(name, 'dead', 1))!;
+    expect(dead.operation.id).toBe(operationId);
+    await runtime.deleteScheduler(name);
+    await postgres.schedulers.deleteScheduler(name);
+
+    await worker.schedulers.createScheduler(name, aSchedulerDefinition({ game: 'the new one' }));
+    await eventually(async () => {
+      await worker.runner.drain(name);
+      expect(await worker.schedulers.getScheduler(name)).toMatchObject({ state: 'in-sync' });
+    });
+    expect((await worker.schedulers.getScheduler(name)).definition.game).toBe('the new one');
+    expect((await postgres.operations.get(name, operationId))?.operation.status).toBe('finished');
+  });
+});
+
+describe('a health cycle', () => {
+  /** New instances come up, ending ones end, the others ping; then a look, and its work. Until there is nothing to do. */
+  const converge = async (): Promise<number> => {
+    for (let cycles = 1; cycles <= 20; cycles++) {
+      for (const { id, status } of await runtime.listInstances(name)) {
+        if (status === 'pending') runtime.markReady(id);
+        if (status === 'terminating') runtime.end(id);
+      }
+      await hearFleet(rooms, runtime, name);
+      await worker.healthCycle.look(name);
+      if ((await operationsOf('pending')).length === 0) return cycles;
+      await worker.runner.drain(name);
+    }
+    throw new Error('it does not converge');
+  };
+
+  const ready = async (): Promise<number> => (await rooms.countFleet(name)).rooms.ready;
+
+  it('brings a new scheduler to its replicas, by one order, and then costs no rows', async () => {
+    await created({ roomsReplicas: 7 });
+    expect(await converge()).toBe(2);
+    expect(await ready()).toBe(7);
+    expect(await instanceIds()).toHaveLength(7);
+    const before = await postgres.sql('SELECT id FROM maestro.operations');
+    await worker.healthCycle.look(name);
+    await worker.healthCycle.look(name);
+    expect(await postgres.sql('SELECT id FROM maestro.operations')).toEqual(before);
+    const operations = await operationsOf('final');
+    expect(operations.map(({ definition }) => definition)).toEqual([
+      'create_scheduler',
+      'health_controller',
+      'add_rooms',
+    ]);
+    const [, look, add] = operations;
+    expect(look?.input).toEqual({ tookAction: true });
+    expect(await history(look!)).toContain(`created operation (id: ${add!.id}) to add 7 rooms.`);
+  });
+
+  it('replaces a room that died', async () => {
+    await created({ roomsReplicas: 3 });
+    await converge();
+    const [dead] = await instanceIds();
+    runtime.kill(dead!);
+    await hearFleet(rooms, runtime, name);
+    await converge();
+    expect(await ready()).toBe(3);
+    expect(await instanceIds()).not.toContain(dead);
+  });
+
+  it('removes what is too much, and remembers when', async () => {
+    await created({ roomsReplicas: 2 });
+    await fleetOf(5);
+    await converge();
+    expect(await ready()).toBe(2);
+    expect(await instanceIds()).toHaveLength(2);
+    expect((await worker.schedulers.getScheduler(name)).lastDownscaleAt).not.toBeNull();
+  });
+
+  it('replaces a room that has been silent for too long', async () => {
+    await created({ roomsReplicas: 10 });
+    await converge();
+    const [silent] = await instanceIds();
+    nowMs += 5 * minuteMs;
+    for (const { id } of await runtime.listInstances(name)) {
+      if (id === silent) continue;
+      await rooms.applyPing(
+        { scheduler: name, room: id, status: 'ready', runningMatches: 0, metadata: null },
+        statusSettings,
+      );
+    }
+    await worker.healthCycle.look(name);
+    await worker.runner.drain(name);
+    const orders = (await operationsOf('final')).slice(-2);
+    expect(orders.map(({ definition, input }) => [definition, input])).toEqual([
+      ['remove_rooms', { amount: 1, roomIds: [silent], reason: 'expired_room' }],
+      ['add_rooms', { amount: 1 }],
+    ]);
+    await converge();
+    expect(await instanceIds()).not.toContain(silent);
+    expect(await ready()).toBe(10);
+  });
+
+  it('expires nobody while no pings can arrive', async () => {
+    await created({ roomsReplicas: 10 });
+    await converge();
+    nowMs += 24 * 60 * minuteMs;
+    await worker.healthCycle.look(name);
+    expect(await operationsOf('pending')).toEqual([]);
+  });
+
+  it.each<[string, () => Promise<unknown>]>([
+    ['is creating', () => worker.schedulers.createScheduler(name, aSchedulerDefinition())],
+    ['is being deleted', async () => created().then(() => worker.schedulers.deleteScheduler(name))],
+    [
+      'has work that is open',
+      async () => {
+        await created();
+        await worker.operations.enqueue({
+          scheduler: name,
+          definition: 'add_rooms',
+          input: { amount: 3 },
+          actor: 'api',
+        });
+      },
+    ],
+    ['is not known', async () => undefined],
+  ])('orders nothing for a scheduler that %s', async (_, arrange) => {
+    await arrange();
+    const before = await operationsOf('pending');
+    await worker.healthCycle.look(name);
+    expect(await operationsOf('pending')).toEqual(before);
+  });
+
+  it('is put off while other work of the scheduler is open, so that what rang is not forgotten', async () => {
+    await created();
+    await worker.operations.enqueue({ scheduler: name, definition: 'add_rooms', input: { amount: 3 }, actor: 'api' });
+    await worker.healthCycle.look(name);
+    expect(worker.wakeUps.rings).toContainEqual({ kind: 'health', scheduler: name, delayMs: 1_000 });
+  });
+
+  it('orders nothing while the room state is being rebuilt', async () => {
+    await created();
+    rooms.loseEverything();
+    await worker.healthCycle.look(name);
+    expect(await operationsOf('pending')).toEqual([]);
+    const operation = await run('health_controller', {});
+    expect(operation).toMatchObject({ status: 'finished', input: { tookAction: false } });
+    expect(await instanceIds()).toEqual([]);
+    await rooms.markSynced();
+    await worker.healthCycle.look(name);
+    expect(await operationsOf('pending')).toMatchObject([{ definition: 'health_controller' }]);
+  });
+
+  it('is not listed when there is nothing left to do by the time it runs', async () => {
+    await created({ roomsReplicas: 2 });
+    await converge();
+    const operation = await run('health_controller', {});
+    expect(operation).toMatchObject({ status: 'finished', input: { tookAction: false } });
+    expect((await operationsOf('final')).map(({ id }) => id)).not.toContain(operation.id);
+  });
+
+  it('orders once, also when its end could not be written and it runs again', async () => {
+    await created({ roomsReplicas: 4 });
+    let failures = 1;
+    class Failing extends PostgresOperationStore {
+      override finish(held: HeldOperation, end: Parameters<OperationStore['finish']>[1]): Promise<void> {
+        if (held.operation.definition === 'health_controller' && failures-- > 0) return Promise.reject(away());
+        return super.finish(held, end);
+      }
+    }
+    const failing = openFleetWorker({
+      stores: postgres,
+      operations: new Failing(postgres.unitOfWork),
+      rooms,
+      runtime,
+    });
+    await failing.healthCycle.look(name);
+    await eventually(async () => {
+      await failing.runner.drain(name);
+      expect(await postgres.operations.hasOpen(name)).toBe(false);
+    });
+    expect((await operationsOf('final')).map(({ definition, attempt }) => [definition, attempt])).toEqual([
+      ['create_scheduler', 1],
+      ['health_controller', 2],
+      ['add_rooms', 1],
+    ]);
+    expect(await instanceIds()).toHaveLength(4);
+  });
+});

@@ -1,0 +1,155 @@
+import { Registry } from 'prom-client';
+import { PrometheusMetrics } from '../../src/adapters/prometheus/prometheus-metrics';
+import type { FleetCounts } from '../../src/domain/room/room';
+import { FleetReporter } from '../../src/features/reporting/fleet-reporter';
+import { aSchedulerDefinition } from '../support/a-scheduler-definition';
+import { eventually } from '../support/eventually';
+import { MemoryRoomStore } from '../support/memory-room-store';
+import { openPostgres, type PostgresStores, type PostgresUnderTest } from '../support/open-postgres';
+import { RecordedLog } from '../support/recorded-log';
+
+/** Cannot count what a test says. */
+class BreakableRoomStore extends MemoryRoomStore {
+  broken: string | null = null;
+
+  override async countFleet(scheduler: string): Promise<FleetCounts> {
+    if (scheduler === this.broken) throw new Error('Redis is away');
+    return super.countFleet(scheduler);
+  }
+}
+
+interface Reporter {
+  registry: Registry;
+  log: RecordedLog;
+  stop(): Promise<void>;
+}
+
+let postgres: PostgresUnderTest;
+let another: PostgresStores;
+let rooms: BreakableRoomStore;
+let reporters: Reporter[] = [];
+
+beforeAll(async () => {
+  postgres = await openPostgres();
+  another = await postgres.another();
+});
+afterAll(() => postgres.close());
+beforeEach(async () => {
+  await postgres.clear();
+  rooms = new BreakableRoomStore();
+});
+afterEach(async () => {
+  await Promise.all(reporters.map((reporter) => reporter.stop()));
+  reporters = [];
+});
+
+function startReporter(stores: PostgresStores): Reporter {
+  const log = new RecordedLog();
+  const registry = new Registry();
+  const metrics = new PrometheusMetrics(registry);
+  const reporter = new FleetReporter(stores.schedulers, rooms, stores.leases, metrics, log, {
+    owner: `reporter-${reporters.length}`,
+    leaseTtlMs: 300,
+    intervalMs: 20,
+  });
+  const stopping = new AbortController();
+  const loop = reporter.run(stopping.signal);
+  const started: Reporter = {
+    registry,
+    log,
+    stop: async () => {
+      stopping.abort();
+      await loop;
+    },
+  };
+  reporters.push(started);
+  return started;
+}
+
+/** The fleets' series: name, scheduler and value. */
+async function seriesOf({ registry }: Reporter): Promise<string[]> {
+  const text = await registry.metrics();
+  return text.split('\n').filter((line) => /^maestro_worker_(gru|instance|running|max|ready_t|fixed)/.test(line));
+}
+
+const create = (name: string, changes: Parameters<typeof aSchedulerDefinition>[0] = {}) =>
+  postgres.schedulers.createScheduler(name, aSchedulerDefinition(changes));
+
+describe('the reporter of fleets', () => {
+  it('exports the gauges of every scheduler, with the figures of its policy', async () => {
+    await create('fixed', {
+      matchAllocation: { maxMatches: 4 },
+      autoscaling: {
+        enabled: false,
+        min: 1,
+        max: 2,
+        cooldown: 0,
+        policy: { type: 'fixedBuffer', parameters: { fixedBuffer: { amount: 7 } } },
+      },
+    });
+    await rooms.createRoom({ id: 'room-1', scheduler: 'fixed', version: 'v1.0.0', validation: false });
+    const reporter = startReporter(postgres);
+    await eventually(async () => {
+      expect(await seriesOf(reporter)).toEqual([
+        'maestro_worker_gru_pending{game="arena",scheduler="fixed"} 1',
+        ...['unready', 'ready', 'occupied', 'terminating', 'error', 'active', 'allocated'].map(
+          (status) => `maestro_worker_gru_${status}{game="arena",scheduler="fixed"} 0`,
+        ),
+        'maestro_worker_instance_unknown{game="arena",scheduler="fixed"} 1',
+        ...['pending', 'ready', 'terminating', 'error'].map(
+          (status) => `maestro_worker_instance_${status}{game="arena",scheduler="fixed"} 0`,
+        ),
+        'maestro_worker_running_matches{game="arena",scheduler="fixed"} 0',
+        'maestro_worker_max_matches{game="arena",scheduler="fixed"} 4',
+        'maestro_worker_fixed_buffer{game="arena",scheduler="fixed"} 7',
+      ]);
+    });
+  });
+
+  it('drops the series of a scheduler that was deleted', async () => {
+    await create('one');
+    await create('two');
+    const reporter = startReporter(postgres);
+    await eventually(async () => expect((await seriesOf(reporter)).join()).toContain('scheduler="one"'));
+    await postgres.schedulers.deleteScheduler('one');
+    await eventually(async () => expect((await seriesOf(reporter)).join()).not.toContain('scheduler="one"'));
+    expect((await seriesOf(reporter)).join()).toContain('scheduler="two"');
+  });
+
+  it('leaves out what cannot be read, and reports the others', async () => {
+    await create('one');
+    await create('two');
+    const reporter = startReporter(postgres);
+    await eventually(async () => expect((await seriesOf(reporter)).join()).toContain('scheduler="one"'));
+    rooms.broken = 'one';
+    await eventually(async () => expect((await seriesOf(reporter)).join()).not.toContain('scheduler="one"'));
+    expect((await seriesOf(reporter)).join()).toContain('scheduler="two"');
+    await eventually(() =>
+      expect(reporter.log.lines).toContainEqual({
+        level: 'warn',
+        message: 'a round of a loop failed',
+        fields: { loop: 'metrics_reporter', err: 'the counters of 1 of 2 schedulers could not be read' },
+      }),
+    );
+    rooms.broken = null;
+    await eventually(async () => expect((await seriesOf(reporter)).join()).toContain('scheduler="one"'));
+  });
+
+  it('exports from one process of two, and from the other when that stops', async () => {
+    await create('one');
+    const first = startReporter(postgres);
+    await eventually(async () => expect(await seriesOf(first)).not.toEqual([]));
+    const second = startReporter(another);
+    await eventually(async () => {
+      const rounds = await first.registry.getSingleMetric('maestro_loop_last_finished_timestamp_seconds')!.get();
+      const [lease] = await postgres.sql<{ left: number }>(
+        `SELECT extract(epoch FROM expires_at - clock_timestamp())::float AS left FROM maestro.leases`,
+      );
+      expect([rounds.values.length, lease!.left > 0.25]).toEqual([1, true]);
+    });
+    expect(await seriesOf(second)).toEqual([]);
+    await first.stop();
+    expect(await seriesOf(first)).toEqual([]);
+    await eventually(async () => expect(await seriesOf(second)).not.toEqual([]));
+  });
+});

@@ -1,0 +1,422 @@
+import { Registry } from 'prom-client';
+import { PrometheusMetrics } from '../../src/adapters/prometheus/prometheus-metrics';
+import { DomainError } from '../../src/domain/errors';
+import type { Instance } from '../../src/domain/room/room';
+import { SchedulerSettingsCache } from '../../src/features/schedulers/scheduler-settings';
+import { InstanceWatch } from '../../src/features/watching/instance-watch';
+import { Reconciliation } from '../../src/features/watching/reconciliation';
+import type { InstanceSpec } from '../../src/ports/runtime';
+import { aSchedulerDefinition } from '../support/a-scheduler-definition';
+import { eventually } from '../support/eventually';
+import { FakeRuntime } from '../support/fake-runtime';
+import { MemoryRoomStore } from '../support/memory-room-store';
+import { openPostgres, type PostgresStores, type PostgresUnderTest } from '../support/open-postgres';
+import { RecordedLog } from '../support/recorded-log';
+import { RecordedWakeUps } from '../support/recorded-wake-ups';
+
+/** A room store that is away when a test says so. */
+class BreakableRoomStore extends MemoryRoomStore {
+  isAway = false;
+
+  override applyInstance(...args: Parameters<MemoryRoomStore['applyInstance']>) {
+    return this.isAway ? away() : super.applyInstance(...args);
+  }
+  override endRoom(...args: Parameters<MemoryRoomStore['endRoom']>) {
+    return this.isAway ? away() : super.endRoom(...args);
+  }
+  override isSynced() {
+    return this.isAway ? away() : super.isSynced();
+  }
+}
+
+const away = (): Promise<never> =>
+  Promise.reject(new DomainError('unavailable', 'room_store.unavailable', 'Redis is away'));
+
+interface Watcher {
+  runtime: FakeRuntime;
+  wakeUps: RecordedWakeUps;
+  log: RecordedLog;
+  registry: Registry;
+  stop(): Promise<void>;
+}
+
+const creationDeadlineMs = 15_000;
+
+let postgres: PostgresUnderTest;
+let another: PostgresStores;
+let runtime: FakeRuntime;
+let rooms: BreakableRoomStore;
+let nowMs: number;
+let watchers: Watcher[] = [];
+let owners = 0;
+
+beforeAll(async () => {
+  postgres = await openPostgres();
+  another = await postgres.another();
+});
+afterAll(() => postgres.close());
+beforeEach(async () => {
+  await postgres.clear();
+  nowMs = Date.now();
+  runtime = new FakeRuntime({ now: () => nowMs });
+  rooms = new BreakableRoomStore(() => nowMs);
+  await postgres.schedulers.createScheduler('arena', aSchedulerDefinition());
+  await runtime.createScheduler('arena', 'operation');
+});
+afterEach(async () => {
+  await Promise.all(watchers.map((watcher) => watcher.stop()));
+  watchers = [];
+});
+
+function openCache(stores: PostgresStores, metrics: PrometheusMetrics, log: RecordedLog): SchedulerSettingsCache {
+  return new SchedulerSettingsCache(stores.schedulers, metrics, log, { pollIntervalMs: 60_000 });
+}
+
+function startWatcher(stores: PostgresStores = postgres): Watcher {
+  const log = new RecordedLog();
+  const registry = new Registry();
+  const metrics = new PrometheusMetrics(registry);
+  const wakeUps = new RecordedWakeUps();
+  const settings = openCache(stores, metrics, log);
+  const client = runtime.anotherClient();
+  const watch = new InstanceWatch(client, rooms, settings, wakeUps, stores.leases, metrics, log, {
+    owner: `watcher-${++owners}`,
+    leaseTtlMs: 300,
+    allocationTtlMs: 300_000,
+    reconcileIntervalMs: 60_000,
+    doubtIntervalMs: 30,
+    syncCheckIntervalMs: 20,
+    unknownInstanceAgeMs: 200,
+  });
+  const stopping = new AbortController();
+  const loops = Promise.all([settings.run(stopping.signal), watch.run(stopping.signal)]);
+  const watcher: Watcher = {
+    runtime: client,
+    wakeUps,
+    log,
+    registry,
+    stop: async () => {
+      stopping.abort();
+      await loops;
+    },
+  };
+  watchers.push(watcher);
+  return watcher;
+}
+
+const specOf = (id: string, scheduler = 'arena'): InstanceSpec => ({
+  id,
+  scheduler,
+  version: 'v1.0.0',
+  validation: false,
+  containers: [],
+  terminationGracePeriodMs: 0,
+  labels: {},
+  annotations: {},
+  toleration: '',
+  affinity: '',
+  restartPolicy: 'Never',
+  operationId: null,
+});
+
+const instanceOf = (id: string, scheduler: string): Instance => ({
+  id,
+  scheduler,
+  version: 'v1.0.0',
+  validation: false,
+  status: 'ready',
+  description: '',
+  address: { host: '127.0.0.1', ports: [] },
+  createdAtMs: nowMs,
+  generation: 1,
+});
+
+/** A room as an operation starts it, but its instance is known to nobody yet. */
+async function startRoom(id: string, { record = true } = {}): Promise<void> {
+  if (record) await rooms.createRoom({ id, scheduler: 'arena', version: 'v1.0.0', validation: false });
+  await runtime.createInstance(specOf(id));
+  runtime.markReady(id);
+}
+
+const fleet = async (): Promise<string[]> => (await rooms.readFleet('arena')).rooms.map(({ id }) => id);
+const instanceStatus = async (id: string) => (await rooms.getRoom('arena', id))?.instance.status;
+const synced = () => eventually(async () => expect(await rooms.isSynced()).toBe(true));
+/** A watch that begins has every scheduler looked at: what happened before rang no bell. What rings after that counts. */
+const begun = async (watcher: Watcher): Promise<void> => {
+  await synced();
+  await eventually(() => expect(ofHealth(watcher)).toContainEqual({ kind: 'health', scheduler: 'arena', delayMs: 0 }));
+  watcher.wakeUps.rings.length = 0;
+};
+const ofHealth = (watcher: Watcher) => watcher.wakeUps.rings.filter(({ kind }) => kind === 'health');
+
+describe('the watcher', () => {
+  it('adopts running instances of known schedulers that have no record, and marks the room state complete', async () => {
+    await startRoom('room-1', { record: false });
+    await startRoom('room-2', { record: false });
+    const watcher = startWatcher();
+    await synced();
+    expect(await fleet()).toEqual(['room-1', 'room-2']);
+    expect(await rooms.getRoom('arena', 'room-1')).toMatchObject({
+      version: 'v1.0.0',
+      adoptedAtMs: nowMs,
+      instance: { status: 'ready', address: { host: '127.0.0.1' } },
+    });
+    expect(await watcher.registry.metrics()).toContain(
+      'maestro_watcher_drift_repaired_total{kind="instance_adopted"} 2',
+    );
+  });
+
+  it('follows each change of an instance into the room state', async () => {
+    const watcher = startWatcher();
+    await begun(watcher);
+    await rooms.createRoom({ id: 'room-1', scheduler: 'arena', version: 'v1.0.0', validation: false });
+    await runtime.createInstance(specOf('room-1'));
+    await eventually(async () => expect(await instanceStatus('room-1')).toBe('pending'));
+    runtime.markReady('room-1');
+    await eventually(async () => expect(await instanceStatus('room-1')).toBe('ready'));
+    expect(ofHealth(watcher)).toEqual([]);
+    runtime.report('room-1', { status: 'error', description: 'CrashLoopBackOff: it crashed' });
+    await eventually(async () => expect(await instanceStatus('room-1')).toBe('error'));
+    await eventually(() => expect(ofHealth(watcher)).toEqual([{ kind: 'health', scheduler: 'arena', delayMs: 0 }]));
+  });
+
+  it('ends a room at once whose instance is gone, and has the health of its scheduler looked at', async () => {
+    await startRoom('room-1');
+    await startRoom('room-2');
+    const watcher = startWatcher();
+    await begun(watcher);
+    runtime.kill('room-1');
+    await eventually(async () => expect(await fleet()).toEqual(['room-2']));
+    await eventually(() => expect(ofHealth(watcher)).toEqual([{ kind: 'health', scheduler: 'arena', delayMs: 0 }]));
+    expect(await rooms.createRoom({ id: 'room-1', scheduler: 'arena', version: 'v1.0.0', validation: false })).toBe(
+      'exists',
+    );
+  });
+
+  it('removes the record of a room that ended while nobody watched, and has its health looked at', async () => {
+    await startRoom('room-1');
+    await startRoom('room-2');
+    nowMs += creationDeadlineMs;
+    runtime.kill('room-1');
+    const watcher = startWatcher();
+    await begun(watcher);
+    await eventually(async () => expect(await fleet()).toEqual(['room-2']));
+    await eventually(() => expect(ofHealth(watcher)).toEqual([{ kind: 'health', scheduler: 'arena', delayMs: 0 }]));
+    expect(await watcher.registry.metrics()).toContain(
+      'maestro_watcher_drift_repaired_total{kind="room_without_instance"} 1',
+    );
+  });
+
+  it('leaves a record alone whose instance may be on its way, and removes it soon after its time', async () => {
+    await rooms.createRoom({ id: 'room-1', scheduler: 'arena', version: 'v1.0.0', validation: false });
+    const watcher = startWatcher();
+    await synced();
+    await eventually(async () => {
+      const rounds = await watcher.registry.getSingleMetric('maestro_loop_last_finished_timestamp_seconds')!.get();
+      expect(rounds.values.map(({ labels }) => labels['loop'])).toContain('runtime_reconcile');
+    });
+    expect(await fleet()).toEqual(['room-1']);
+    nowMs += creationDeadlineMs;
+    await eventually(async () => expect(await fleet()).toEqual([]));
+  });
+
+  it('rebuilds the room state when it was lost, without touching what runs', async () => {
+    await startRoom('room-1');
+    await startRoom('room-2');
+    const watcher = startWatcher();
+    await synced();
+    rooms.loseEverything();
+    expect((await rooms.readFleet('arena')).rebuilding).toBe(true);
+    await synced();
+    expect(await fleet()).toEqual(['room-1', 'room-2']);
+    expect((await rooms.readFleet('arena')).rebuilding).toBe(false);
+    expect(await runtime.listInstances()).toHaveLength(2);
+    expect(watcher.log.lines.map(({ message }) => message)).toContain(
+      'room state was lost; it is rebuilt from the runtime and the next pings',
+    );
+    runtime.kill('room-1');
+    await eventually(async () => expect(await fleet()).toEqual(['room-2']));
+  });
+
+  it('sees what happened while its watch was interrupted', async () => {
+    await startRoom('room-1');
+    await startRoom('room-2');
+    nowMs += creationDeadlineMs;
+    startWatcher();
+    await synced();
+    runtime.isReachable = false;
+    runtime.kill('room-1');
+    await startInTheDark('room-3');
+    runtime.isReachable = true;
+    await eventually(async () => expect(await fleet()).toEqual(['room-2', 'room-3']));
+  });
+
+  it('finds the end of a room that the room state was too long away to hear of', async () => {
+    await startRoom('room-1');
+    await startRoom('room-2');
+    nowMs += creationDeadlineMs;
+    const watcher = startWatcher();
+    await synced();
+    rooms.isAway = true;
+    runtime.kill('room-1');
+    await eventually(
+      () => {
+        const failures = watcher.log.lines.filter(({ message }) => message.includes('could not be stored'));
+        expect(failures.at(-1)?.fields).toMatchObject({ attempt: 5, room_id: 'room-1', err: 'Redis is away' });
+      },
+      { timeoutMs: 6_000 },
+    );
+    rooms.isAway = false;
+    await eventually(async () => expect(await fleet()).toEqual(['room-2']));
+    expect(ofHealth(watcher)).toContainEqual({ kind: 'health', scheduler: 'arena', delayMs: 0 });
+  }, 15_000);
+
+  it('neither adopts nor deletes at once what belongs to no scheduler, deletes it in time, and makes no label of its name', async () => {
+    runtime.plant(instanceOf('lost-1', 'nobody'));
+    const watcher = startWatcher();
+    await synced();
+    expect((await rooms.readFleet('nobody')).rooms).toEqual([]);
+    const deletions = () => watcher.runtime.calls.filter(({ method }) => method === 'deleteInstance');
+    expect(deletions()).toEqual([]);
+    await eventually(() =>
+      expect(deletions()).toEqual([{ method: 'deleteInstance', id: 'lost-1', reason: 'scheduler_deleted' }]),
+    );
+    runtime.end('lost-1');
+    await eventually(async () => {
+      const metrics = await watcher.registry.metrics();
+      expect(metrics).toMatch(/events_processed_total\{scheduler="",instanceEventType="deleted",success="true"\} 1/);
+      expect(metrics).not.toContain('nobody');
+      expect(metrics).toContain('maestro_watcher_drift_repaired_total{kind="instance_unknown"} 1');
+    });
+  });
+
+  it('forgets the series of a scheduler that was deleted', async () => {
+    await startRoom('room-1');
+    const watcher = startWatcher();
+    await synced();
+    runtime.kill('room-1');
+    await eventually(async () => expect(await watcher.registry.metrics()).toContain('scheduler="arena"'));
+    await postgres.schedulers.deleteScheduler('arena');
+    await eventually(async () => expect(await watcher.registry.metrics()).not.toContain('scheduler="arena"'));
+  });
+});
+
+describe('two watchers', () => {
+  const ranTheLoop = (): boolean[] =>
+    watchers.map(({ log }) => log.lines.some(({ message }) => message === 'this process runs the loop now'));
+
+  it('are one at a time: the second takes over when the first stops, and misses nothing', async () => {
+    const first = startWatcher();
+    await synced();
+    startWatcher(another);
+    await startRoom('room-1');
+    await eventually(async () => expect(await fleet()).toEqual(['room-1']));
+    expect(ranTheLoop()).toEqual([true, false]);
+    await first.stop();
+    await startInTheDark('room-2');
+    await eventually(async () => expect(await fleet()).toEqual(['room-1', 'room-2']));
+    expect(ranTheLoop()).toEqual([true, true]);
+    runtime.kill('room-1');
+    await eventually(async () => expect(await fleet()).toEqual(['room-2']));
+  });
+
+  it('are one at a time: the second takes over when the first is not heard of any more, and the first stops', async () => {
+    const first = startWatcher();
+    await synced();
+    // Another process holds it now, as after a pause of the first one that was longer than its lease.
+    await postgres.sql(`UPDATE maestro.leases SET owner = 'other', expires_at = now() + interval '1 minute'`);
+    await eventually(() =>
+      expect(first.log.lines.map(({ message }) => message)).toContain('another process took the loop over'),
+    );
+    await startInTheDark('room-1');
+    expect(await rooms.getRoom('arena', 'room-1')).toBeNull();
+    await postgres.sql(`UPDATE maestro.leases SET expires_at = now() - interval '1 s'`);
+    await eventually(async () => expect(await fleet()).toEqual(['room-1']));
+  });
+});
+
+/** An instance that is there when somebody looks again. */
+async function startInTheDark(id: string): Promise<void> {
+  runtime.plant(instanceOf(id, 'arena'));
+}
+
+describe('comparing a full list of instances with the room state', () => {
+  const minuteMs = 60_000;
+  let registry: Registry;
+  let reconciliation: Reconciliation;
+
+  beforeEach(() => {
+    registry = new Registry();
+    const metrics = new PrometheusMetrics(registry);
+    const log = new RecordedLog();
+    reconciliation = new Reconciliation(rooms, runtime, openCache(postgres, metrics, log), metrics, log, {
+      unknownInstanceAgeMs: minuteMs,
+      secondLookAfterMs: 1_000,
+    });
+  });
+
+  const deletions = () => runtime.calls.filter(({ method }) => method === 'deleteInstance').map(({ id }) => id);
+
+  it('removes a record only when two lists in a row lack its instance', async () => {
+    await startRoom('room-1');
+    nowMs += creationDeadlineMs;
+    const [instance] = await runtime.listInstances();
+    expect(await reconciliation.compare([], nowMs, { recounts: true })).toEqual(new Set());
+    expect(reconciliation.inDoubt).toBe(true);
+    await reconciliation.compare([instance!], nowMs, { recounts: true });
+    expect(reconciliation.inDoubt).toBe(false);
+    await reconciliation.compare([], nowMs, { recounts: true });
+    await reconciliation.compare([], nowMs + 999, { recounts: true });
+    expect(await fleet()).toEqual(['room-1']);
+    expect(await reconciliation.compare([], nowMs + 1_000, { recounts: true })).toEqual(new Set(['arena']));
+    expect(await fleet()).toEqual([]);
+    expect(reconciliation.inDoubt).toBe(false);
+  });
+
+  it('deletes an instance of an unknown scheduler only when it was seen twice, a minute apart', async () => {
+    const lost = instanceOf('lost-1', 'nobody');
+    runtime.plant(lost);
+    await reconciliation.compare([lost], 0, { recounts: true });
+    await reconciliation.compare([lost], minuteMs - 1, { recounts: true });
+    expect(deletions()).toEqual([]);
+    expect(reconciliation.inDoubt).toBe(true);
+    await reconciliation.compare([lost], minuteMs, { recounts: true });
+    expect(deletions()).toEqual(['lost-1']);
+  });
+
+  it('counts anew from when an unknown instance was seen again', async () => {
+    const lost = instanceOf('lost-1', 'nobody');
+    runtime.plant(lost);
+    await reconciliation.compare([lost], 0, { recounts: true });
+    await reconciliation.compare([], minuteMs, { recounts: true });
+    await reconciliation.compare([lost], minuteMs + 1, { recounts: true });
+    expect(deletions()).toEqual([]);
+  });
+
+  it('spares an instance whose scheduler came to be known meanwhile', async () => {
+    const early = instanceOf('early-1', 'early');
+    runtime.plant(early);
+    await reconciliation.compare([early], 0, { recounts: true });
+    await postgres.schedulers.createScheduler('early', aSchedulerDefinition());
+    // The cache believes for a second that a name is unknown.
+    await eventually(async () => {
+      await reconciliation.compare([early], 0, { recounts: true });
+      expect(reconciliation.inDoubt).toBe(false);
+    });
+    await reconciliation.compare([early], 2 * minuteMs, { recounts: true });
+    expect(deletions()).toEqual([]);
+  });
+
+  it('goes on with the others when one cannot be deleted, asks again for it, and not for those that are ending', async () => {
+    const lost = ['lost-1', 'lost-2'].map((id) => instanceOf(id, 'nobody'));
+    for (const each of lost) runtime.plant(each);
+    await reconciliation.compare(lost, 0, { recounts: true });
+    runtime.failNext('deleteInstance');
+    await reconciliation.compare(await runtime.listInstances(), minuteMs, { recounts: true });
+    expect(deletions()).toEqual(['lost-1', 'lost-2']);
+    await reconciliation.compare(await runtime.listInstances(), minuteMs + 1, { recounts: true });
+    await reconciliation.compare(await runtime.listInstances(), minuteMs + 2, { recounts: true });
+    expect(deletions()).toEqual(['lost-1', 'lost-2', 'lost-1']);
+    expect(await registry.metrics()).toContain('maestro_watcher_drift_repaired_total{kind="instance_unknown"} 2');
+  });
+});

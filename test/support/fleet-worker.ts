@@ -1,0 +1,117 @@
+import { Registry } from 'prom-client';
+import { PrometheusMetrics } from '../../src/adapters/prometheus/prometheus-metrics';
+import { operationDefinitions, type Operation } from '../../src/domain/operation/operation';
+import type { PingStatus, Room } from '../../src/domain/room/room';
+import { ExecutorRegistry, type Executor } from '../../src/features/operations/executor';
+import { AddRoomsExecutor } from '../../src/features/operations/executors/add-rooms.executor';
+import { CreateSchedulerExecutor } from '../../src/features/operations/executors/create-scheduler.executor';
+import { DeleteSchedulerExecutor } from '../../src/features/operations/executors/delete-scheduler.executor';
+import { HealthControllerExecutor } from '../../src/features/operations/executors/health-controller.executor';
+import { RemoveRoomsExecutor } from '../../src/features/operations/executors/remove-rooms.executor';
+import { OperationRunner } from '../../src/features/operations/operation-runner';
+import { OperationsService } from '../../src/features/operations/operations.service';
+import { HealthCycle } from '../../src/features/reconciling/health-cycle';
+import { RoomLifecycle } from '../../src/features/rooms/room-lifecycle';
+import { SchedulersService } from '../../src/features/schedulers/schedulers.service';
+import type { OperationStore } from '../../src/ports/operation-store';
+import type { Runtime } from '../../src/ports/runtime';
+import type { MemoryRoomStore } from './memory-room-store';
+import type { PostgresStores } from './open-postgres';
+import { RecordedLog } from './recorded-log';
+import { RecordedWakeUps } from './recorded-wake-ups';
+
+export const statusSettings = { maxMatches: 1, allocationTtlMs: 300_000 };
+export const roomLimits = { pingTimeoutMs: 240_000, initializationTimeoutMs: 120_000, deletionTimeoutMs: 120_000 };
+export const retryDelayMs = 60;
+
+export interface FleetWorkerParts {
+  stores: PostgresStores;
+  rooms: MemoryRoomStore;
+  runtime: Runtime;
+  operations?: OperationStore;
+  leaseTtlMs?: number;
+  /** Of `add_rooms`. */
+  limit?: number;
+  batchSize?: number;
+  /** Of `delete_scheduler`: beyond the grace period. */
+  patienceMs?: number;
+}
+
+/** The services and the worker of one process with their true executors, on the stores and the runtime of a test. */
+export function openFleetWorker(parts: FleetWorkerParts) {
+  const { stores, rooms, runtime } = parts;
+  const { operations = stores.operations } = parts;
+  const wakeUps = new RecordedWakeUps();
+  const log = new RecordedLog();
+  const registry = new Registry();
+  const metrics = new PrometheusMetrics(registry);
+  const lifecycle = new RoomLifecycle(rooms, runtime, {
+    allocationTtlMs: statusSettings.allocationTtlMs,
+    fallbackPortRange: { start: 60_001, end: 60_010 },
+  });
+  const operationsService = new OperationsService(operations, wakeUps);
+  const schedulersService = new SchedulersService(
+    stores.schedulers,
+    rooms,
+    operations,
+    operationsService,
+    stores.unitOfWork,
+  );
+  const healthCycle = new HealthCycle(stores.schedulers, rooms, operations, operationsService, wakeUps, metrics, log, {
+    limits: roomLimits,
+    addLimit: 1_000,
+    removeLimit: 50,
+  });
+  const executors = [
+    new CreateSchedulerExecutor(runtime, stores.schedulers),
+    new DeleteSchedulerExecutor(runtime, stores.schedulers, operations, rooms, {
+      pollIntervalMs: 5,
+      patienceMs: parts.patienceMs ?? 5_000,
+    }),
+    new AddRoomsExecutor(rooms, lifecycle, metrics, { limit: parts.limit ?? 1_000, batchSize: parts.batchSize ?? 40 }),
+    new RemoveRoomsExecutor(lifecycle, healthCycle, metrics),
+    new HealthControllerExecutor(healthCycle),
+  ] as unknown as Executor[];
+  const runner = new OperationRunner(
+    operations,
+    stores.schedulers,
+    stores.unitOfWork,
+    new ExecutorRegistry(executors, operationDefinitions),
+    wakeUps,
+    metrics,
+    log,
+    { owner: 'worker', concurrency: 50, leaseTtlMs: parts.leaseTtlMs ?? 5_000, maxAttempts: 10, retryDelayMs },
+  );
+  return { runner, healthCycle, schedulers: schedulersService, operations: operationsService, wakeUps, log, registry };
+}
+
+export type FleetWorker = ReturnType<typeof openFleetWorker>;
+
+/** What the watcher and the pings of all rooms bring into the store: every instance as it is, each ready one pings. */
+export async function hearFleet(
+  rooms: MemoryRoomStore,
+  runtime: Runtime,
+  scheduler: string,
+  ping: Exclude<PingStatus, 'unknown'> = 'ready',
+): Promise<Room[]> {
+  const instances = await runtime.listInstances(scheduler);
+  for (const instance of instances) {
+    await rooms.applyInstance(instance, statusSettings, { adopt: true, authoritative: true });
+    if (instance.status !== 'ready') continue;
+    await rooms.applyPing(
+      { scheduler, room: instance.id, status: ping, runningMatches: 0, metadata: null },
+      statusSettings,
+    );
+  }
+  for (const room of (await rooms.readFleet(scheduler)).rooms) {
+    if (!instances.some(({ id }) => id === room.id)) await rooms.endRoom(scheduler, room.id);
+  }
+  return (await rooms.readFleet(scheduler)).rooms;
+}
+
+export async function historyOf(
+  { operations }: PostgresStores,
+  { scheduler, id }: Pick<Operation, 'scheduler' | 'id'>,
+) {
+  return (await operations.get(scheduler, id))!.history.map(({ event }) => event);
+}
