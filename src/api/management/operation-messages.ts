@@ -1,0 +1,55 @@
+import type { JsonObject, MessageInitShape } from '@bufbuild/protobuf';
+import { timestampFromDate } from '@bufbuild/protobuf/wkt';
+import type { Operation, OperationDefinition, OperationEvent, OperationInputs } from '../../domain/operation/operation';
+import type { LeaseSchema, ListOperationItemSchema, OperationSchema } from '../../proto/gen/api/v1/operations_pb';
+
+/** An operation with its input and history. Its lease is not told here: v10 tells it in the list of active ones only. */
+export function operationMessage(
+  operation: Operation,
+  history: readonly OperationEvent[],
+): MessageInitShape<typeof OperationSchema> {
+  return {
+    id: operation.id,
+    status: operation.status,
+    definitionName: operation.definition,
+    schedulerName: operation.scheduler,
+    createdAt: timestampFromDate(operation.createdAt),
+    input: operationInput(operation),
+    executionHistory: history.map(({ createdAt, event }) => ({ createdAt: timestampFromDate(createdAt), event })),
+  };
+}
+
+/** An operation in a list of one stage. */
+export function operationItemMessage(
+  operation: Operation,
+  stage: string,
+): MessageInitShape<typeof ListOperationItemSchema> {
+  return {
+    id: operation.id,
+    status: operation.status,
+    definitionName: operation.definition,
+    schedulerName: operation.scheduler,
+    createdAt: timestampFromDate(operation.createdAt),
+    ...(stage === 'active' && operation.leaseExpiresAt ? { lease: leaseMessage(operation.leaseExpiresAt) } : {}),
+  };
+}
+
+/** RFC 3339 in UTC with whole seconds, cut, not rounded. */
+function leaseMessage(expiresAt: Date): MessageInitShape<typeof LeaseSchema> {
+  return { ttl: expiresAt.toISOString().replace(/\.\d+Z$/, 'Z') };
+}
+
+/** v10's names of the inputs (`management.md` 3.2). */
+const inputForms: { [D in OperationDefinition]: (input: OperationInputs[D]) => JsonObject } = {
+  create_scheduler: (input) => input as JsonObject,
+  delete_scheduler: () => ({}),
+  add_rooms: ({ amount }) => ({ amount }),
+  remove_rooms: ({ amount, roomIds, reason }) => ({ amount, rooms_ids: roomIds, reason }),
+  health_controller: ({ tookAction }): JsonObject => (tookAction === undefined ? {} : { took_action: tookAction }),
+};
+
+/** An operation that another version of Maestro wrote is shown with its input as it is. */
+function operationInput<D extends OperationDefinition>({ definition, input }: Operation<D>): JsonObject {
+  const form = inputForms[definition] as (typeof inputForms)[D] | undefined;
+  return form === undefined ? (input as JsonObject) : form(input);
+}

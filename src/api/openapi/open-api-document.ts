@@ -1,0 +1,53 @@
+import { createRegistry } from '@bufbuild/protobuf';
+import type { INestApplication } from '@nestjs/common';
+import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
+import type { OpenAPIObject } from '@nestjs/swagger';
+import { file_api_v1_operations } from '../../proto/gen/api/v1/operations_pb';
+import { file_api_v1_rooms } from '../../proto/gen/api/v1/rooms_pb';
+import { file_api_v1_schedulers } from '../../proto/gen/api/v1/schedulers_pb';
+import { errorSchemaName } from './api-rpc';
+import { messageSchemas } from './message-schemas';
+import type { SchemaObject } from './schema-object';
+
+export interface OpenApiTitle {
+  title: string;
+  description: string;
+}
+
+const registry = createRegistry(file_api_v1_schedulers, file_api_v1_operations, file_api_v1_rooms);
+
+const errorSchema: SchemaObject = {
+  type: 'object',
+  description: 'Every error, whatever the status.',
+  properties: {
+    code: { type: 'integer', format: 'int32', description: "gRPC's status code.", example: 3 },
+    message: {
+      type: 'string',
+      description: 'What went wrong, and the way out where there is one.',
+      example: 'Not Found',
+    },
+    details: { type: 'array', items: {}, maxItems: 0, description: 'Always empty.', example: [] },
+  },
+  required: ['code', 'message', 'details'],
+};
+
+/**
+ * The OpenAPI 3 document of an application: its routes are read from the controllers, its schemas from the messages of the
+ * rpcs that these routes name. Deterministic.
+ */
+export function buildOpenApiDocument(app: INestApplication, { title, description }: OpenApiTitle): OpenAPIObject {
+  const config = new DocumentBuilder().setTitle(title).setDescription(description).setVersion('v1').build();
+  const document = SwaggerModule.createDocument(app, config);
+  const methods = Object.values(document.paths)
+    .flatMap((path) => Object.values(path as Record<string, { 'x-rpc'?: string }>))
+    .flatMap((operation) => {
+      const [service = '', name] = operation['x-rpc']?.split('/') ?? [];
+      return registry.getService(service)?.methods.filter((method) => method.name === name) ?? [];
+    });
+  const schemas = messageSchemas({
+    requests: methods.map((method) => method.input),
+    answers: methods.map((method) => method.output),
+  });
+  document.components = { ...document.components, schemas: { [errorSchemaName]: errorSchema, ...schemas } };
+  return document;
+}
