@@ -1,0 +1,364 @@
+import { z } from 'zod';
+
+/** `5s`, `1m30s`, `250ms`, or a plain number, which counts `unit`s. Answers milliseconds. */
+function duration(unit: 'ms' | 's', minimumMs = 1) {
+  return z.string().transform((text, context) => {
+    const ms = parseDurationMs(text, unit);
+    if (ms === null || ms < minimumMs) {
+      context.addIssue({
+        code: 'custom',
+        message: `must be a duration of at least ${minimumMs} ms, such as 500ms, 10s or 1m`,
+      });
+      return z.NEVER;
+    }
+    return ms;
+  });
+}
+
+const unitsMs: Record<string, number> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
+
+/** Go's notation for whole and fractional units; null when it is none. */
+export function parseDurationMs(text: string, plainUnit: 'ms' | 's'): number | null {
+  const trimmed = text.trim();
+  if (/^\d+(\.\d+)?$/.test(trimmed)) return Number(trimmed) * unitsMs[plainUnit]!;
+  if (!/^(\d+(\.\d+)?(ms|s|m|h))+$/.test(trimmed)) return null;
+  return [...trimmed.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g)].reduce(
+    (sum, [, amount, unit]) => sum + Number(amount) * unitsMs[unit!]!,
+    0,
+  );
+}
+
+const port = z
+  .string()
+  .regex(/^\d+$/, 'must be a port number')
+  .transform(Number)
+  .refine((value) => value <= 65535, 'must be a port number, 0 to 65535');
+
+function integer(minimum: number, maximum = Number.MAX_SAFE_INTEGER) {
+  return z
+    .string()
+    .regex(/^-?\d+$/, 'must be an integer')
+    .transform(Number)
+    .refine((value) => value >= minimum && value <= maximum, `must be an integer from ${minimum} to ${maximum}`);
+}
+
+const boolean = z
+  .string()
+  .transform((text) => text.toLowerCase())
+  .pipe(z.enum(['true', 'false', '1', '0'], 'must be true or false'))
+  .transform((text) => text === 'true' || text === '1');
+
+const list = z.string().transform((text) =>
+  text
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== ''),
+);
+
+function url(...protocols: string[]) {
+  return z.string().refine(
+    (text) => {
+      try {
+        return protocols.includes(new URL(text).protocol);
+      } catch {
+        return false;
+      }
+    },
+    `must be a URL that starts with ${protocols.map((protocol) => `${protocol}//`).join(' or ')}`,
+  );
+}
+
+const portRange = z.string().transform((text, context) => {
+  const match = /^(\d+)-(\d+)$/.exec(text.trim());
+  const [start, end] = [Number(match?.[1]), Number(match?.[2])];
+  if (match === null || start < 1 || end > 65535 || start > end) {
+    context.addIssue({ code: 'custom', message: 'must be a range of ports such as 60001-60010' });
+    return z.NEVER;
+  }
+  return { start, end };
+});
+
+export interface Setting<T> {
+  /** Dotted; the environment's name follows from it. */
+  key: string;
+  /** v10's keys for the same thing, first one that is set wins. */
+  aliases?: string[];
+  schema: z.ZodType<T, string>;
+  /** As it would be written; undefined means that it may be absent. */
+  default?: string;
+  help: string;
+}
+
+function required<T>(setting: Setting<T> & { default: string }): Setting<T> {
+  return setting;
+}
+
+function optional<T>(setting: Omit<Setting<T>, 'default'>): Setting<T | undefined> {
+  return setting;
+}
+
+const redisAliases = [
+  'roomStorage',
+  'operationStorage',
+  'operationFlow',
+  'operationLeaseStorage',
+  'schedulerCache',
+  'instanceStorage',
+].map((storage) => `adapters.${storage}.redis.url`);
+
+/** Every setting there is. Durations are milliseconds once loaded. */
+export const settings = {
+  postgresUrl: optional({
+    key: 'postgres.url',
+    aliases: ['adapters.schedulerStorage.postgres.url'],
+    schema: url('postgres:', 'postgresql:'),
+    help: 'PostgreSQL; without it `--role all` starts an embedded one',
+  }),
+  postgresPoolSize: required({
+    key: 'postgres.poolSize',
+    aliases: ['adapters.schedulerStorage.postgres.poolSize'],
+    schema: integer(2, 1000),
+    default: '10',
+    help: 'connections per process',
+  }),
+  redisUrl: optional({
+    key: 'redis.url',
+    aliases: redisAliases,
+    schema: url('redis:', 'rediss:'),
+    help: 'Redis or Valkey; without it `--role all` starts an embedded one',
+  }),
+  embeddedRedis: required({
+    key: 'embedded.redis',
+    schema: z.enum(['auto', 'path', 'package', 'js'], 'must be auto, path, package or js'),
+    default: 'auto',
+    help: 'which embedded Redis: one on PATH, the distribution’s package, or the one in JavaScript',
+  }),
+  stateDirectory: required({
+    key: 'state.directory',
+    schema: z.string().min(1),
+    default: '.maestro',
+    help: 'where embedded servers and the local runtime keep their state',
+  }),
+  runtime: required({
+    key: 'runtime',
+    schema: z.enum(['local'], 'must be local (the Kubernetes runtime is not part of this version)'),
+    default: 'local',
+    help: 'what runs the rooms',
+  }),
+  host: required({
+    key: 'api.host',
+    schema: z.string().min(1),
+    default: '127.0.0.1',
+    help: 'the address that every listener binds to; 0.0.0.0 for all interfaces',
+  }),
+  allowedHosts: required({
+    key: 'api.allowedHosts',
+    schema: list,
+    default: '',
+    help: 'names (comma separated, `.suffix`, `*`) that a Host header may carry besides the loopback ones',
+  }),
+  bodyLimitBytes: required({
+    key: 'api.bodyLimitBytes',
+    schema: integer(1024),
+    default: '1048576',
+    help: 'largest request body, bytes',
+  }),
+  shutdownTimeoutMs: required({
+    key: 'api.gracefulShutdownTimeout',
+    aliases: ['internalApi.gracefulShutdownTimeout'],
+    schema: duration('s'),
+    default: '30s',
+    help: 'how long a role may take to finish its requests, or to hand over its operations, when the process stops',
+  }),
+  managementApiPort: required({
+    key: 'managementApi.port',
+    schema: port,
+    default: '8080',
+    help: 'REST of the management API',
+  }),
+  roomsApiPort: required({ key: 'roomsApi.port', schema: port, default: '8070', help: 'REST of the rooms API' }),
+  roomsApiPublicUrl: optional({
+    key: 'roomsApi.publicUrl',
+    schema: url('http:', 'https:'),
+    help: 'what rooms are told as MAESTRO_ROOMS_API_URL; default http://127.0.0.1:<port of the rooms API>',
+  }),
+  internalApiPort: required({
+    key: 'internalApi.port',
+    schema: port,
+    default: '8081',
+    help: 'health checks and metrics',
+  }),
+  metricsEnabled: required({
+    key: 'internalApi.metrics.enabled',
+    schema: boolean,
+    default: 'true',
+    help: 'serve /metrics',
+  }),
+  healthcheckEnabled: required({
+    key: 'internalApi.healthcheck.enabled',
+    schema: boolean,
+    default: 'true',
+    help: 'serve /health, /healthz and /readyz',
+  }),
+  skipPostgresCheck: required({
+    key: 'internalApi.healthcheck.skipPostgresCheck',
+    schema: boolean,
+    default: 'false',
+    help: 'leave PostgreSQL out of /readyz',
+  }),
+  logLevel: required({
+    key: 'log.level',
+    schema: z.enum(['error', 'warn', 'info', 'debug', 'silent'], 'must be error, warn, info, debug or silent'),
+    default: 'info',
+    help: 'least serious line that is written',
+  }),
+  operationLeaseTtlMs: required({
+    key: 'services.operationManager.operationLeaseTTLMillis',
+    schema: duration('ms', 100),
+    default: '5000',
+    help: 'an operation whose worker is silent for this long is taken over',
+  }),
+  operationSweepIntervalMs: required({
+    key: 'workers.sweepInterval',
+    schema: duration('s', 50),
+    default: '2s',
+    help: 'how long a lost wake-up or an expired lease may go unnoticed',
+  }),
+  operationConcurrency: required({
+    key: 'workers.concurrency',
+    schema: integer(1, 10_000),
+    default: '50',
+    help: 'schedulers whose operations one worker runs side by side',
+  }),
+  operationMaxAttempts: required({
+    key: 'workers.operationMaxAttempts',
+    schema: integer(1, 10_000),
+    default: '60',
+    help: 'how often an operation is taken up before it is given up',
+  }),
+  operationRetryDelayMs: required({
+    key: 'workers.retryDelay',
+    schema: duration('s', 10),
+    default: '5s',
+    help: 'after a failed operation, how soon the scheduler’s health is looked at again',
+  }),
+  healthIntervalMs: required({
+    key: 'workers.healthControllerInterval',
+    schema: duration('s', 100),
+    default: '1m',
+    help: 'how often each scheduler’s health is looked at when nothing rings for it',
+  }),
+  schedulerSyncIntervalMs: required({
+    key: 'workers.syncInterval',
+    schema: duration('s', 100),
+    default: '10s',
+    help: 'how often each process reads the list of schedulers, besides being notified',
+  }),
+  loopLeaseTtlMs: required({
+    key: 'loops.leaseTTL',
+    schema: duration('s', 300),
+    default: '5s',
+    help: 'how long a loop that runs once (watcher, reporter) may be without owner',
+  }),
+  addRoomsLimit: required({
+    key: 'operations.rooms.add.limit',
+    schema: integer(1),
+    default: '1000',
+    help: 'rooms that one add_rooms starts at most',
+  }),
+  addRoomsBatchSize: required({
+    key: 'operations.rooms.add.batchSize',
+    schema: integer(1, 1000),
+    default: '40',
+    help: 'rooms that start side by side',
+  }),
+  removeRoomsLimit: required({
+    key: 'operations.rooms.remove.limit',
+    schema: integer(1),
+    default: '50',
+    help: 'rooms that one scale-down removes at most',
+  }),
+  roomPingTimeoutMs: required({
+    key: 'services.roomManager.roomPingTimeoutMillis',
+    schema: duration('ms'),
+    default: '240000',
+    help: 'how long a room may say nothing',
+  }),
+  roomInitializationTimeoutMs: required({
+    key: 'services.roomManager.roomInitializationTimeoutMillis',
+    schema: duration('ms'),
+    default: '120000',
+    help: 'how long a room may take to come up',
+  }),
+  roomDeletionTimeoutMs: required({
+    key: 'services.roomManager.roomDeletionTimeoutMillis',
+    schema: duration('ms'),
+    default: '120000',
+    help: 'how long a terminating room may take to go',
+  }),
+  roomAllocationTtlMs: required({
+    key: 'services.roomManager.roomAllocationTTLMillis',
+    schema: duration('ms'),
+    default: '300000',
+    help: 'how long an allocation holds a room that still says ready',
+  }),
+  fallbackPortRange: required({
+    key: 'adapters.portAllocator.random.range',
+    schema: portRange,
+    default: '60001-60010',
+    help: 'host ports for schedulers that state no range',
+  }),
+  reporterIntervalMs: required({
+    key: 'reporter.metrics.intervalMillis',
+    schema: duration('ms', 100),
+    default: '10000',
+    help: 'how often the gauges of the fleets are read',
+  }),
+  reconcileIntervalMs: required({
+    key: 'runtimeWatcher.reconcileInterval',
+    schema: duration('s', 100),
+    default: '3m',
+    help: 'how often runtime and room state are compared as a whole',
+  }),
+  doubtIntervalMs: required({
+    key: 'runtimeWatcher.doubtInterval',
+    schema: duration('s', 50),
+    default: '2s',
+    help: 'how soon they are compared again while something differs, and how often a loss of Redis is looked for',
+  }),
+  hearingIntervalMs: required({
+    key: 'roomsApi.hearingInterval',
+    schema: duration('s', 50),
+    default: '2s',
+    help: 'how often a rooms API says that it hears; silence counts only while one does',
+  }),
+} as const;
+
+type SettingValue<S> = S extends Setting<infer T> ? T : never;
+
+/** All settings with their values, frozen. */
+export type Config = { readonly [K in keyof typeof settings]: SettingValue<(typeof settings)[K]> };
+
+/**
+ * v10's keys that mean nothing here, with the reason. They are accepted, so that a deployment can switch with its
+ * environment as it is; one log line names those that were set.
+ */
+export const obsoleteKeys: Record<string, string> = {
+  'api.metrics.enabled': 'never read, in v10 neither',
+  'api.tracing.jaeger.disabled': 'there is no Jaeger agent protocol here',
+  'api.tracing.jaeger.agent_host': 'there is no Jaeger agent protocol here',
+  'api.tracing.jaeger.agent_port': 'there is no Jaeger agent protocol here',
+  'api.tracing.jaeger.sampler': 'there is no Jaeger agent protocol here',
+  'adapters.schedulerStorage.postgres.pooSize': 'a misspelling that v10 ships and never reads; poolSize is read',
+  'adapters.redis.poolSize': 'one connection per purpose carries all commands',
+  'adapters.redis.maxConnAge': 'connections are dropped when a fail-over shows',
+  'adapters.schedulerStorage.postgres.minIdleConns': 'the pool grows and shrinks by itself',
+  'adapters.operationStorage.redis.operationsTtl.healthController': 'never read, in v10 neither',
+  'adapters.instanceStorage.redis.scanSize': 'nothing is scanned',
+  'workers.redis.operationsTTL': 'operations are rows, not keys',
+  'workers.storageClenupInterval': 'there is nothing to clean up in Redis',
+  'workers.stopTimeoutDuration': 'work is handed over when the process stops',
+  'services.eventsForwarder.schedulerCacheTTLMillis': 'settings are refreshed by notification',
+  'operations.rooms.add.operationTimeout': 'each runtime has deadlines of its own',
+  'migration.path': 'migrations are part of the program',
+};

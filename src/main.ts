@@ -1,0 +1,40 @@
+#!/usr/bin/env node
+import 'reflect-metadata';
+import { Command, CommanderError } from 'commander';
+import { messageOf } from './domain/errors';
+import { migrate, reset, start, type GlobalOptions } from './roles/commands';
+import { roles } from './roles/role';
+
+function program(): Command {
+  const command = new Command('maestro')
+    .description('Runs fleets of dedicated game servers.')
+    .showHelpAfterError('(--help shows what there is)')
+    .exitOverride();
+  const withGlobals = (each: Command): Command =>
+    each
+      .option('-c, --config-path <file>', 'YAML file with settings; the environment wins over it')
+      .option('-l, --log-config <preset>', 'production (JSON lines) or development (for a terminal)');
+  withGlobals(command.command('start'))
+    .description('start one or more roles; with --role all and no database configured, embedded ones are started')
+    .argument('[role]', `the same as --role: ${roles.join(', ')}, all`)
+    .option('-r, --role <list>', 'roles of this process, separated by commas')
+    .action((role: string | undefined, options: GlobalOptions & { role?: string }) =>
+      start({ ...options, roles: options.role ?? role ?? 'all' }),
+    );
+  withGlobals(command.command('migrate'))
+    .description('bring the database to this version')
+    .action((options: GlobalOptions) => migrate(options));
+  withGlobals(command.command('reset'))
+    .description('end what the state directory still runs, and remove it')
+    .action((options: GlobalOptions) => reset(options));
+  return command;
+}
+
+program()
+  .parseAsync()
+  .catch((error: unknown) => {
+    // The parser has said what is wrong, or shown what was asked for.
+    if (error instanceof CommanderError) process.exit(error.exitCode);
+    process.stderr.write(`maestro: ${messageOf(error)}\n`);
+    process.exit(1);
+  });

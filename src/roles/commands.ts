@@ -1,0 +1,238 @@
+import { join, resolve } from 'node:path';
+import { removeState } from '../adapters/embedded-servers/reset-state';
+import { startEmbeddedServers, type EmbeddedServers } from '../adapters/embedded-servers/embedded-servers';
+import { acquireStateDirectory } from '../adapters/embedded-servers/state-directory';
+import { LocalProcessRuntime } from '../adapters/local-process/local-process-runtime';
+import { createLogger, type LogPreset } from '../adapters/pino/pino-logger';
+import { assertMigrated, connectPostgres, describeTarget, migratePostgres } from '../adapters/postgres/data-source';
+import { loadConfig, variableOf } from '../config/load-config';
+import { processEnvironment } from '../config/process-environment';
+import type { Config } from '../config/settings';
+import { DomainError, messageOf } from '../domain/errors';
+import { createSampleScheduler } from '../features/quick-start/sample-scheduler';
+import { welcomeText } from '../features/quick-start/welcome-text';
+import type { Logger } from '../ports/logger';
+import { bootRoles, type RunningRoles } from './boot-roles';
+import { assertPortsFree } from './listeners';
+import { openResources, type ProcessResources } from './process-resources';
+import { parseRoles, roles as allRoles, type Role } from './role';
+
+export interface GlobalOptions {
+  configPath?: string;
+  logConfig?: string;
+}
+
+/**
+ * Starts roles and resolves when they run; from then on a signal ends the process in order.
+ * @throws DomainError with one line for whatever keeps them from running.
+ */
+export async function start(options: GlobalOptions & { roles: string }): Promise<void> {
+  const roles = parseRoles(options.roles);
+  const { config, logger } = load(options, roles);
+  const stopping = new StopSignals(logger);
+  const isEverything = roles.length === allRoles.length;
+  const closers: (() => Promise<void>)[] = [];
+  const closeAll = async (): Promise<void> => {
+    for (const close of closers.splice(0).reverse()) {
+      // What cannot be closed must not keep the rest open.
+      await close().catch((error: unknown) => logger.warn({ err: messageOf(error) }, 'could not be closed in order'));
+    }
+  };
+  await assertPortsFree(roles, config);
+  try {
+    const servers = await startServers(config, logger, isEverything, closers);
+    const resources = await openResources(config, logger, {
+      postgresUrl: servers.postgresUrl,
+      redisUrl: servers.redisUrl,
+      processName: isEverything ? 'maestro-all' : `maestro-${roles.join('+')}`,
+      environment: processEnvironment(),
+    });
+    closers.push(() => resources.close());
+    if (isEverything) await migratePostgres(resources.dataSource);
+    else await assertMigrated(resources.dataSource);
+    const running = await bootRoles(roles, resources);
+    // Only the process that is everything, with servers of its own, ends the rooms: it is somebody's terminal.
+    const endsRooms = servers.embedded !== null;
+    closers.push(() => (endsRooms ? stopWithRooms(running, resources) : running.stopAll()));
+    logger.info({ roles, owner: resources.owner }, 'maestro runs');
+    if (servers.embedded !== null) await welcome(config, logger, servers);
+  } catch (error) {
+    await closeAll();
+    throw error;
+  }
+  await stopping.received;
+  logger.info({}, 'maestro stops');
+  await closeAll();
+  process.exit(0);
+}
+
+export async function migrate(options: GlobalOptions): Promise<void> {
+  const { config, logger } = load({ logConfig: 'development', ...options }, []);
+  const dataSource = await connectPostgres({
+    url: config.postgresUrl ?? missing('postgres.url'),
+    poolSize: 2,
+    applicationName: 'maestro-migrate',
+    onIdleError: (error) => logger.warn({ err: messageOf(error) }, 'the database connection was lost'),
+  });
+  try {
+    const ran = await migratePostgres(dataSource);
+    logger.info({ migrations: ran }, ran.length > 0 ? 'the database was migrated' : 'the database is up to date');
+  } finally {
+    await dataSource.destroy();
+  }
+}
+
+/** Ends rooms and servers that a killed process left, and removes what Maestro keeps in the state directory. */
+export async function reset(options: GlobalOptions): Promise<void> {
+  const { config, logger } = load({ logConfig: 'development', ...options }, []);
+  const endRooms = async (): Promise<void> => {
+    const runtime = new LocalProcessRuntime(
+      { stateDir: config.stateDirectory, roomsApiUrl: '', environment: processEnvironment() },
+      logger,
+    );
+    await runtime.stopEverything();
+    await runtime.close();
+  };
+  const removed = await removeState(config.stateDirectory, logger, endRooms);
+  logger.info(
+    { state_directory: resolve(config.stateDirectory) },
+    removed ? 'all state was removed' : 'there is no state to remove',
+  );
+}
+
+function load(options: GlobalOptions, roles: readonly Role[]): { config: Config; logger: Logger } {
+  const preset = options.logConfig ?? (process.stdout.isTTY ? 'development' : 'production');
+  if (preset !== 'production' && preset !== 'development') {
+    throw new DomainError(
+      'invalid_argument',
+      'log_config.unknown',
+      `unknown log preset "${preset}": it is production or development`,
+    );
+  }
+  const apiRoles = roles.filter((role) => role === 'management-api' || role === 'rooms-api');
+  const { config, remarks } = loadConfig({
+    environment: processEnvironment(),
+    ...(options.configPath === undefined ? {} : { filePath: options.configPath }),
+    ...(apiRoles.length === 1 ? { apiRole: apiRoles[0] } : {}),
+  });
+  const logger = createLogger(preset satisfies LogPreset, config.logLevel);
+  for (const remark of remarks) logger.warn({}, remark);
+  return { config, logger };
+}
+
+interface Servers {
+  postgresUrl: string;
+  redisUrl: string;
+  /** Null when both databases are somewhere else. */
+  embedded: EmbeddedServers | null;
+}
+
+/** The configured databases; for `--role all`, embedded ones in place of those that are not configured. */
+async function startServers(
+  config: Config,
+  logger: Logger,
+  isEverything: boolean,
+  closers: (() => Promise<void>)[],
+): Promise<Servers> {
+  const { postgresUrl, redisUrl } = config;
+  if (!isEverything || (postgresUrl !== undefined && redisUrl !== undefined)) {
+    return {
+      postgresUrl: postgresUrl ?? missing('postgres.url'),
+      redisUrl: redisUrl ?? missing('redis.url'),
+      embedded: null,
+    };
+  }
+  const owned = await acquireStateDirectory(config.stateDirectory);
+  closers.push(async () => owned.release());
+  const embedded = await startEmbeddedServers({
+    stateDirectory: config.stateDirectory,
+    postgres: postgresUrl === undefined,
+    redis: redisUrl === undefined ? config.embeddedRedis : false,
+    searchPath: processEnvironment()['PATH'] ?? '',
+    onGivenUp: endWithoutServer,
+    logger,
+  });
+  closers.push(() => embedded.stop());
+  return {
+    postgresUrl: postgresUrl ?? embedded.postgresUrl!,
+    redisUrl: redisUrl ?? embedded.redisUrl!,
+    embedded,
+  };
+}
+
+/** Nothing can be ended in order without its database: the rooms stay, and the watchdogs end what is left of the servers. */
+function endWithoutServer(error: DomainError): never {
+  process.stderr.write(`maestro: ${error.message} The rooms stay; the next start adopts them.\n`);
+  process.exit(1);
+}
+
+function missing(key: 'postgres.url' | 'redis.url'): never {
+  throw new DomainError(
+    'invalid_argument',
+    'config.missing',
+    `${variableOf(key)} is not set; only --role all starts embedded databases`,
+  );
+}
+
+async function welcome(config: Config, logger: Logger, { embedded, ...urls }: Servers): Promise<void> {
+  const host = config.host === '0.0.0.0' || config.host === '::' ? '127.0.0.1' : config.host;
+  const managementUrl = `http://${host}:${config.managementApiPort}`;
+  const hasSample = await createSampleScheduler(
+    { managementUrl, projectDirectory: process.cwd(), stateDirectory: config.stateDirectory },
+    logger,
+  );
+  process.stdout.write(
+    welcomeText({
+      managementUrl,
+      roomsUrl: `http://${host}:${config.roomsApiPort}`,
+      internalUrl: `http://${host}:${config.internalApiPort}`,
+      postgres: `${embedded?.postgresUrl ? 'embedded ' : ''}PostgreSQL at ${describeTarget(urls.postgresUrl)}`,
+      redis: `${embedded?.redisDescription ?? 'Redis'} at ${new URL(urls.redisUrl).host}`,
+      stateDirectory: join(config.stateDirectory, '/'),
+      hasSample,
+    }),
+  );
+}
+
+/** How long the records of ended rooms may take to follow. The next start cleans up what is left. Milliseconds. */
+const recordsFollowMs = 2_000;
+
+/** First whoever would make or accept new rooms; the rest hears the rooms out and then goes. */
+async function stopWithRooms(running: RunningRoles, { runtime, roomStore, logger }: ProcessResources): Promise<void> {
+  await Promise.all([running.stop('worker'), running.stop('management-api')]);
+  try {
+    await runtime.stopEverything();
+    const deadline = Date.now() + recordsFollowMs;
+    while (Date.now() < deadline && (await roomStore.listSchedulers()).length > 0) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  } catch (error) {
+    logger.error({ err: messageOf(error) }, 'the rooms could not all be ended; "npm run reset" ends what is left');
+  }
+  await running.stopAll();
+}
+
+/** A terminal's Ctrl-C reaches us directly and again through npm: signals this close together are one. Milliseconds. */
+const sameSignalMs = 1_500;
+
+/** The first signal stops in order; a second one stops at once. */
+class StopSignals {
+  readonly received: Promise<void>;
+
+  constructor(logger: Logger) {
+    this.received = new Promise((resolve) => {
+      let askedAt: number | null = null;
+      const onSignal = (signal: NodeJS.Signals): void => {
+        if (askedAt !== null && performance.now() - askedAt < sameSignalMs) return;
+        if (askedAt !== null) {
+          logger.warn({ signal }, 'asked again: stopping at once; rooms may go on running');
+          process.exit(130);
+        }
+        askedAt = performance.now();
+        resolve();
+      };
+      process.on('SIGINT', onSignal);
+      process.on('SIGTERM', onSignal);
+    });
+  }
+}

@@ -1,0 +1,13 @@
+import type { DynamicModule } from '@nestjs/common';
+import { ManagementApiModule } from '../api/management/management-api.module';
+import { OperationsService } from '../features/operations/operations.service';
+import { SchedulersService } from '../features/schedulers/schedulers.service';
+import type { ProcessResources } from './process-resources';
+import { portProviders } from './shared-providers';
+
+/** What operators call. */
+export function managementApiRole(resources: ProcessResources): DynamicModule {
+  return ManagementApiModule.register({
+    providers: [...portProviders(resources), SchedulersService, OperationsService],
+  });
+}

@@ -1,0 +1,25 @@
+import type { DynamicModule } from '@nestjs/common';
+import { RoomsApiModule } from '../api/rooms/rooms-api.module';
+import { LoopHost } from '../features/loop-host';
+import { HearingHeartbeat } from '../features/rooms/hearing-heartbeat';
+import { RoomPingsService } from '../features/rooms/room-pings.service';
+import { SchedulerSettingsCache } from '../features/schedulers/scheduler-settings';
+import type { ProcessResources } from './process-resources';
+import { portProviders } from './shared-providers';
+
+/** What game rooms and matchmakers call. */
+export function roomsApiRole(resources: ProcessResources): DynamicModule {
+  return RoomsApiModule.register({
+    providers: [
+      ...portProviders(resources),
+      RoomPingsService,
+      HearingHeartbeat,
+      {
+        provide: LoopHost,
+        inject: [SchedulerSettingsCache, HearingHeartbeat],
+        useFactory: (settings: SchedulerSettingsCache, heartbeat: HearingHeartbeat) =>
+          new LoopHost([settings, heartbeat]),
+      },
+    ],
+  });
+}

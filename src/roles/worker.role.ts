@@ -1,0 +1,72 @@
+import { BullModule } from '@nestjs/bullmq';
+import { Module, type DynamicModule } from '@nestjs/common';
+import {
+  HealthWakeUpProcessor,
+  OperationsWakeUpProcessor,
+  WakeUpQueueErrors,
+} from '../adapters/bullmq/wake-up.processor';
+import { bullPrefix, wakeUpQueues } from '../adapters/bullmq/wake-up-queues';
+import { operationDefinitions } from '../domain/operation/operation';
+import { LoopHost } from '../features/loop-host';
+import { ExecutorRegistry, type Executor } from '../features/operations/executor';
+import { AddRoomsExecutor } from '../features/operations/executors/add-rooms.executor';
+import { CreateSchedulerExecutor } from '../features/operations/executors/create-scheduler.executor';
+import { DeleteSchedulerExecutor } from '../features/operations/executors/delete-scheduler.executor';
+import { HealthControllerExecutor } from '../features/operations/executors/health-controller.executor';
+import { RemoveRoomsExecutor } from '../features/operations/executors/remove-rooms.executor';
+import { OperationRunner } from '../features/operations/operation-runner';
+import { OperationSweep } from '../features/operations/operation-sweep';
+import { OperationsService } from '../features/operations/operations.service';
+import { WorkerWakeUpAnswers } from '../features/operations/wake-up-answers';
+import { HealthCycle } from '../features/reconciling/health-cycle';
+import { HealthSchedule } from '../features/reconciling/health-schedule';
+import { RoomLifecycle } from '../features/rooms/room-lifecycle';
+import { WakeUpAnswers } from '../ports/wake-ups';
+import type { ProcessResources } from './process-resources';
+import { portProviders } from './shared-providers';
+
+const executors = [
+  CreateSchedulerExecutor,
+  DeleteSchedulerExecutor,
+  AddRoomsExecutor,
+  RemoveRoomsExecutor,
+  HealthControllerExecutor,
+];
+
+/** Runs operations, one at a time per scheduler, and looks after the schedulers' health. */
+@Module({})
+export class WorkerRole {
+  static with(resources: ProcessResources): DynamicModule {
+    return {
+      module: WorkerRole,
+      imports: [
+        BullModule.forRoot({ connection: resources.bullRedis, prefix: bullPrefix }),
+        ...Object.values(wakeUpQueues).map((name) => BullModule.registerQueue({ name })),
+      ],
+      providers: [
+        ...portProviders(resources),
+        ...executors,
+        {
+          provide: ExecutorRegistry,
+          inject: executors,
+          useFactory: (...all: Executor[]) => new ExecutorRegistry(all, operationDefinitions),
+        },
+        OperationsService,
+        RoomLifecycle,
+        HealthCycle,
+        OperationRunner,
+        OperationSweep,
+        HealthSchedule,
+        { provide: WakeUpAnswers, useClass: WorkerWakeUpAnswers },
+        OperationsWakeUpProcessor,
+        HealthWakeUpProcessor,
+        WakeUpQueueErrors,
+        {
+          provide: LoopHost,
+          inject: [OperationSweep, HealthSchedule, OperationRunner],
+          useFactory: (...loops: [OperationSweep, HealthSchedule, OperationRunner]) => new LoopHost(loops),
+        },
+      ],
+    };
+  }
+}
