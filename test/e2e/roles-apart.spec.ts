@@ -106,7 +106,7 @@ describe('roles in processes of their own', () => {
       spec: { terminationGracePeriod: string; containers: { command: string[] }[] };
     };
     stubborn.name = 'stubborn';
-    stubborn.spec.terminationGracePeriod = '6s';
+    stubborn.spec.terminationGracePeriod = '12s';
     stubborn.spec.containers[0]!.command = [
       'node',
       '-e',
@@ -126,9 +126,11 @@ describe('roles in processes of their own', () => {
         )
       ).operation;
     const events = async () => (await operation()).executionHistory.map(({ event }) => event);
-    await eventually(async () => expect(await events()).toContain('Waiting for instances to be deleted: 3'), {
-      timeoutMs: 5_000,
-    });
+    await eventually(
+      async () =>
+        expect(await events()).toContainEqual(expect.stringMatching(/^Waiting for instances to be deleted: /)),
+      { timeoutMs: 11_000 },
+    );
     await worker.kill();
     worker = await run(['start', '--role', 'worker,runtime-watcher']);
     await eventually(async () => expect((await operation()).status).toBe('finished'), {
