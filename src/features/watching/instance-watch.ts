@@ -68,6 +68,8 @@ export class InstanceWatch {
     let dueAt = Date.now() + doubtIntervalMs;
     let thoroughAt = 0;
     let changesMissed = false;
+    /** The list that opens the watch has been stored; until then there is nothing to compare with. */
+    let isOpen = false;
     const reconcile = async (instances: Instance[], authoritative: boolean): Promise<void> => {
       const wasComplete = !authoritative && (await this.rooms.isSynced());
       const thorough = Date.now() >= thoroughAt;
@@ -90,6 +92,7 @@ export class InstanceWatch {
       whole,
       () =>
         inTurn(async () => {
+          if (!isOpen) return;
           const synced = await this.rooms.isSynced();
           if (synced && !changesMissed && Date.now() < dueAt) return;
           if (!synced) this.reportRebuilding();
@@ -107,7 +110,12 @@ export class InstanceWatch {
     try {
       await this.runtime.watchInstances(
         {
-          onList: (instances) => inTurn(() => reconcile(instances, true)),
+          onList: (instances) =>
+            inTurn(async () => {
+              if (!(await this.rooms.isSynced())) this.reportRebuilding();
+              await reconcile(instances, true);
+              isOpen = true;
+            }),
           onChange: async (change) => {
             if (!(await this.processChange(change, whole))) changesMissed = true;
           },
