@@ -45,6 +45,8 @@ module.exports = {
           'pino',
           'prom-client',
           'zod',
+          '@grpc/grpc-js',
+          '@grpc/reflection',
         ]),
       },
     },

@@ -176,6 +176,12 @@ export const settings = {
     default: '8080',
     help: 'REST of the management API',
   }),
+  managementApiGrpcPort: required({
+    key: 'managementApi.grpcPort',
+    schema: port,
+    default: '50051',
+    help: 'gRPC of the management API',
+  }),
   roomsApiPort: required({ key: 'roomsApi.port', schema: port, default: '8070', help: 'REST of the rooms API' }),
   roomsApiPublicUrl: optional({
     key: 'roomsApi.publicUrl',

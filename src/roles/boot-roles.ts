@@ -1,9 +1,12 @@
 import { NestFactory } from '@nestjs/core';
 import type { DynamicModule, INestApplicationContext } from '@nestjs/common';
 import { nestLogger } from '../api/http/nest-logger';
+import { startGrpcServer } from '../api/grpc/grpc-server';
+import type { GrpcService } from '../api/grpc/rpc-handlers';
 import { createHttpApplication } from '../api/http/http-application';
 import { InternalApiModule } from '../api/internal/internal-api.module';
 import { DependencyChecks } from '../api/internal/readiness-checks';
+import { managementGrpcServices } from '../api/management/management-grpc-services';
 import { managementOpenApi } from '../api/management/management-api.module';
 import { roomsOpenApi } from '../api/rooms/rooms-api.module';
 import { listenerOf, listenFailure, type Listener } from './listeners';
@@ -21,12 +24,17 @@ export interface RunningRoles {
   stopAll(): Promise<void>;
 }
 
+/** A role, or the internal API, while it runs. */
+interface RunningPart {
+  close(): Promise<void>;
+}
+
 /**
  * Starts each role as an application of its own on the shared connections, and the internal API of the process.
  * If one cannot start, those that did are ended.
  */
 export async function bootRoles(roles: readonly Role[], resources: ProcessResources): Promise<RunningRoles> {
-  const applications = new Map<Role | 'internal', INestApplicationContext>();
+  const applications = new Map<Role | 'internal', RunningPart>();
   let isUp = false;
   const stop = async (name: Role | 'internal'): Promise<void> => {
     const application = applications.get(name);
@@ -58,7 +66,7 @@ export async function bootRoles(roles: readonly Role[], resources: ProcessResour
 /** Requests and operations that run get their time; what does not end in it must not keep the process. */
 async function closeInTime(
   name: string,
-  application: INestApplicationContext,
+  application: RunningPart,
   { config, logger }: ProcessResources,
 ): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
@@ -72,7 +80,7 @@ async function closeInTime(
   clearTimeout(timer);
 }
 
-function boot(role: Role, resources: ProcessResources): Promise<INestApplicationContext> {
+function boot(role: Role, resources: ProcessResources): Promise<RunningPart> {
   const { config } = resources;
   switch (role) {
     case 'management-api':
@@ -80,6 +88,7 @@ function boot(role: Role, resources: ProcessResources): Promise<INestApplication
         service: role,
         openApi: managementOpenApi,
         ...listenerOf(role, config),
+        grpcServices: managementGrpcServices,
       });
     case 'rooms-api':
       return listen(resources, roomsApiRole(resources), {
@@ -106,9 +115,11 @@ function startContext(resources: ProcessResources, module: DynamicModule): Promi
 interface ApiListener extends Listener {
   service: string;
   openApi?: { title: string; description: string };
+  /** Finds in the application what answers each service over gRPC. */
+  grpcServices?: (application: INestApplicationContext) => GrpcService[];
 }
 
-async function listen(resources: ProcessResources, module: DynamicModule, listener: ApiListener) {
+async function listen(resources: ProcessResources, module: DynamicModule, listener: ApiListener): Promise<RunningPart> {
   const { config, logger, registry } = resources;
   const application = await createHttpApplication(module, {
     logger: logger.child({ component: listener.service }),
@@ -117,19 +128,62 @@ async function listen(resources: ProcessResources, module: DynamicModule, listen
     metrics: { registry, service: listener.service },
     ...(listener.openApi === undefined ? {} : { openApi: listener.openApi }),
   });
-  return bind(application, listener, config.host);
+  await bind(application, listener, config.host);
+  const { grpcServices } = listener;
+  return grpcServices === undefined ? application : withGrpc(resources, application, listener.service, grpcServices);
 }
 
-async function listenInternal(
-  { config, logger, registry, dataSource, redis }: ProcessResources,
-  isUp: () => boolean,
-): Promise<INestApplicationContext> {
-  const checks = new DependencyChecks({
+/** Serves an application's handlers over gRPC too, until it is closed. */
+async function withGrpc(
+  resources: ProcessResources,
+  application: INestApplicationContext,
+  component: string,
+  grpcServices: NonNullable<ApiListener['grpcServices']>,
+): Promise<RunningPart> {
+  const { config, logger, registry } = resources;
+  const listener = listenerOf('management-api/grpc', config);
+  const checks = dependencyChecks(resources);
+  try {
+    const server = await startGrpcServer({
+      services: grpcServices(application),
+      host: config.host,
+      port: listener.port,
+      logger: logger.child({ component }),
+      maxMessageBytes: config.bodyLimitBytes,
+      metrics: { registry },
+      readiness: { isReady: async () => (await checks.check()).ok },
+    });
+    return {
+      close: async () => {
+        // Before the application, whose handlers its calls use; half of the time, so that REST has some left.
+        await server.stop(config.shutdownTimeoutMs / 2);
+        await application.close();
+      },
+    };
+  } catch (error) {
+    await application.close();
+    throw listenFailure(error, listener, config.host);
+  }
+}
+
+/** What every role needs to do its work, and what else the caller asks for. */
+function dependencyChecks(
+  { config, dataSource, redis }: ProcessResources,
+  others: Readonly<Record<string, () => Promise<unknown>>> = {},
+): DependencyChecks {
+  return new DependencyChecks({
+    ...others,
+    ...(config.skipPostgresCheck ? {} : { postgres: () => dataSource.query('SELECT 1') }),
+    redis: () => redis.ping(),
+  });
+}
+
+async function listenInternal(resources: ProcessResources, isUp: () => boolean): Promise<INestApplicationContext> {
+  const { config, logger, registry } = resources;
+  const checks = dependencyChecks(resources, {
     roles: async () => {
       if (!isUp()) throw new Error('starting or stopping');
     },
-    ...(config.skipPostgresCheck ? {} : { postgres: () => dataSource.query('SELECT 1') }),
-    redis: () => redis.ping(),
   });
   const module = InternalApiModule.register({
     registry,

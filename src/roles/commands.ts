@@ -184,6 +184,7 @@ async function welcome(config: Config, logger: Logger, { embedded, ...urls }: Se
   process.stdout.write(
     welcomeText({
       managementUrl,
+      managementGrpc: `${host}:${config.managementApiGrpcPort}`,
       roomsUrl: `http://${host}:${config.roomsApiPort}`,
       internalUrl: `http://${host}:${config.internalApiPort}`,
       postgres: `${embedded?.postgresUrl ? 'embedded ' : ''}PostgreSQL at ${describeTarget(urls.postgresUrl)}`,

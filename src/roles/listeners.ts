@@ -11,10 +11,15 @@ export interface Listener {
   portKey: string;
 }
 
-export function listenerOf(service: 'management-api' | 'rooms-api' | 'internal', config: Config): Listener {
-  switch (service) {
+/** What listens in a process: an API over REST, or over gRPC. */
+export type ListenerName = 'management-api' | 'management-api/grpc' | 'rooms-api' | 'internal';
+
+export function listenerOf(name: ListenerName, config: Config): Listener {
+  switch (name) {
     case 'management-api':
       return { port: config.managementApiPort, portKey: 'managementApi.port' };
+    case 'management-api/grpc':
+      return { port: config.managementApiGrpcPort, portKey: 'managementApi.grpcPort' };
     case 'rooms-api':
       return { port: config.roomsApiPort, portKey: 'roomsApi.port' };
     case 'internal':
@@ -29,9 +34,11 @@ export function listenerOf(service: 'management-api' | 'rooms-api' | 'internal',
  * @throws DomainError as `listenFailure` makes it.
  */
 export async function assertPortsFree(roles: readonly Role[], config: Config): Promise<void> {
-  const services = [...roles.filter((role) => role === 'management-api' || role === 'rooms-api'), 'internal'] as const;
-  for (const service of services) {
-    const listener = listenerOf(service, config);
+  const names: ListenerName[] = ['internal'];
+  if (roles.includes('management-api')) names.push('management-api', 'management-api/grpc');
+  if (roles.includes('rooms-api')) names.push('rooms-api');
+  for (const name of names) {
+    const listener = listenerOf(name, config);
     if (listener.port !== 0) await probe(listener, config.host);
   }
 }

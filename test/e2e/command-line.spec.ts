@@ -91,16 +91,23 @@ describe('the command line', () => {
     expect((await run(['migrate'], databases)).lines.join('\n')).toContain('up to date');
   }, 60_000);
 
-  it('answers a busy port with the port and the variable that moves it', async () => {
-    const ports = await freePorts();
-    const blocker: Server = createServer();
-    await new Promise<void>((done) => blocker.listen(ports.management, '127.0.0.1', done));
-    const started = new MaestroProcess(['start', '--role', 'management-api'], ports, databases);
-    expect(await started.exited()).toMatchObject({ code: 1 });
-    blocker.close();
-    expect(started.output).toContain(`maestro: port ${ports.management} on 127.0.0.1 is in use`);
-    expect(started.output).toContain('MAESTRO_MANAGEMENTAPI_PORT');
-  }, 30_000);
+  it.each([
+    ['management', 'MAESTRO_MANAGEMENTAPI_PORT'],
+    ['managementGrpc', 'MAESTRO_MANAGEMENTAPI_GRPCPORT'],
+  ] as const)(
+    'answers a busy port (%s) with the port and the variable that moves it',
+    async (api, variable) => {
+      const ports = await freePorts();
+      const blocker: Server = createServer();
+      await new Promise<void>((done) => blocker.listen(ports[api], '127.0.0.1', done));
+      const started = new MaestroProcess(['start', '--role', 'management-api'], ports, databases);
+      expect(await started.exited()).toMatchObject({ code: 1 });
+      blocker.close();
+      expect(started.output).toContain(`maestro: port ${ports[api]} on 127.0.0.1 is in use`);
+      expect(started.output).toContain(variable);
+    },
+    30_000,
+  );
 
   it('tells of a busy port before it starts any database', async () => {
     const ports = await freePorts();

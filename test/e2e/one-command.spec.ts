@@ -1,3 +1,5 @@
+import { SchedulersService } from '../../src/proto/gen/api/v1/schedulers_pb';
+import { GrpcClient } from '../support/grpc-client';
 import {
   MaestroProcess,
   freePorts,
@@ -82,6 +84,15 @@ describe.each([['auto'], ['js']])('one command, with the embedded Redis chosen b
       expect(await maestro.metrics()).toContain('maestro_worker_gru_ready{game="arena",scheduler="arena"} 3');
     });
   }, 30_000);
+
+  it('answers over gRPC too', async () => {
+    const client = new GrpcClient(maestro.ports.managementGrpc);
+    expect(await client.checkHealth('api.v1.SchedulersService')).toBe('SERVING');
+    expect(await client.listServices()).toContain('api.v1.SchedulersService');
+    const { schedulers } = await client.call(SchedulersService.method.getSchedulersInfo, {});
+    expect(schedulers).toMatchObject([{ name: 'arena', roomsReady: 3 }]);
+    client.close();
+  });
 
   it('replaces a killed room within five seconds, with the history to show for it', async () => {
     const [victim, pid] = [...roomProcesses(state.path, 'arena')][0]!;

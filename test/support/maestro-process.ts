@@ -10,6 +10,7 @@ const entry = join(root, 'dist/src/main.js');
 
 export interface Ports {
   management: number;
+  managementGrpc: number;
   rooms: number;
   internal: number;
 }
@@ -33,6 +34,7 @@ export class MaestroProcess {
         PATH: process.env['PATH'],
         HOME: process.env['HOME'],
         MAESTRO_MANAGEMENTAPI_PORT: String(ports.management),
+        MAESTRO_MANAGEMENTAPI_GRPCPORT: String(ports.managementGrpc),
         MAESTRO_ROOMSAPI_PORT: String(ports.rooms),
         MAESTRO_INTERNALAPI_PORT: String(ports.internal),
         ...environment,
@@ -106,10 +108,15 @@ export class MaestroProcess {
   }
 }
 
-/** Three ports that were free a moment ago. */
+/** Ports that were free a moment ago. */
 export async function freePorts(): Promise<Ports> {
-  const [management, rooms, internal] = await Promise.all([freePort(), freePort(), freePort()]);
-  return { management, rooms, internal };
+  const [management, managementGrpc, rooms, internal] = await Promise.all([
+    freePort(),
+    freePort(),
+    freePort(),
+    freePort(),
+  ]);
+  return { management, managementGrpc, rooms, internal };
 }
 
 async function freePort(): Promise<number> {

@@ -33,20 +33,28 @@ export function errorAnswerOf(error: unknown): ErrorAnswer {
 
 /** Answers an error, and logs what nobody expected, with its stack. */
 export function answerError(logger: Logger, error: unknown, request: FastifyRequest, reply: FastifyReply): void {
-  const { grpcCode, httpStatus, message, correlationId } = errorAnswerOf(error);
-  if (correlationId !== undefined) {
-    logger.error(
-      {
-        correlation_id: correlationId,
-        method: request.method,
-        path: request.routeOptions?.url ?? '',
-        error: error instanceof Error ? { message: error.message, stack: error.stack, cause: causeOf(error) } : error,
-      },
-      'request failed',
-    );
-  }
+  const answer = errorAnswerOf(error);
+  logSurprise(logger, answer, error, { method: request.method, path: request.routeOptions?.url ?? '' });
   if (reply.sent) return;
-  void reply.code(httpStatus).type('application/json').send(errorBody(grpcCode, message));
+  void reply.code(answer.httpStatus).type('application/json').send(errorBody(answer.grpcCode, answer.message));
+}
+
+/** Logs an error that someone must look at, with its stack and the id that the caller was told; others are the caller's. */
+export function logSurprise(
+  logger: Logger,
+  { correlationId }: ErrorAnswer,
+  error: unknown,
+  request: { method: string; path: string },
+): void {
+  if (correlationId === undefined) return;
+  logger.error(
+    {
+      correlation_id: correlationId,
+      ...request,
+      error: error instanceof Error ? { message: error.message, stack: error.stack, cause: causeOf(error) } : error,
+    },
+    'request failed',
+  );
 }
 
 function causeOf(error: Error): string | undefined {

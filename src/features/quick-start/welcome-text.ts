@@ -1,5 +1,7 @@
 export interface WelcomeFacts {
   managementUrl: string;
+  /** Host and port. */
+  managementGrpc: string;
   roomsUrl: string;
   internalUrl: string;
   /** "embedded PostgreSQL 18.4", "PostgreSQL at db:5432/maestro". */
@@ -13,7 +15,7 @@ export interface WelcomeFacts {
 
 /** What a person sees who started everything with one command: what runs, where, and what to try next. */
 export function welcomeText(facts: WelcomeFacts): string {
-  const { managementUrl, roomsUrl, internalUrl, postgres, redis, stateDirectory, hasSample } = facts;
+  const { managementUrl, managementGrpc, roomsUrl, internalUrl, postgres, redis, stateDirectory, hasSample } = facts;
   const killOne = `kill -9 $(grep -ho '"pid":[0-9]*' ${stateDirectory}runtime/rooms/arena/*.json | head -1 | cut -d: -f2)`;
   const next = hasSample
     ? [
@@ -31,6 +33,7 @@ export function welcomeText(facts: WelcomeFacts): string {
   with ${postgres} and ${redis}. State: ${stateDirectory} (npm run reset clears it)
 
     Swagger UI   ${managementUrl}/docs
+    gRPC         ${managementGrpc}  (grpcurl -plaintext ${managementGrpc} list)
     Rooms API    ${roomsUrl}
     Metrics      ${internalUrl}/metrics
 

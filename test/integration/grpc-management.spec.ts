@@ -1,0 +1,563 @@
+import { fromJson, ScalarType } from '@bufbuild/protobuf';
+import type { DescField, JsonObject } from '@bufbuild/protobuf';
+import { status } from '@grpc/grpc-js';
+import type { ServiceError } from '@grpc/grpc-js';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+import type { AddressInfo } from 'node:net';
+import { Registry } from 'prom-client';
+import type { RpcContext } from '../../src/api/grpc/answer-unary-call';
+import { startGrpcServer } from '../../src/api/grpc/grpc-server';
+import type { GrpcServerOptions, RunningGrpcServer } from '../../src/api/grpc/grpc-server';
+import { methodPath } from '../../src/api/grpc/grpc-service-definition';
+import { grpcService } from '../../src/api/grpc/rpc-handlers';
+import type { UnaryMethod } from '../../src/api/http/call-rpc';
+import { errorTable } from '../../src/api/http/error-table';
+import { createHttpApplication } from '../../src/api/http/http-application';
+import { encodeMessage } from '../../src/api/http/protojson';
+import { ManagementApiModule } from '../../src/api/management/management-api.module';
+import { managementGrpcServices } from '../../src/api/management/management-grpc-services';
+import { DomainError } from '../../src/domain/errors';
+import type { ErrorKind } from '../../src/domain/errors';
+import { file_api_v1_operations, OperationsService } from '../../src/proto/gen/api/v1/operations_pb';
+import { RoomsService } from '../../src/proto/gen/api/v1/rooms_pb';
+import { file_api_v1_scheduler_messages } from '../../src/proto/gen/api/v1/scheduler_messages_pb';
+import { file_api_v1_schedulers, SchedulersService } from '../../src/proto/gen/api/v1/schedulers_pb';
+import { eventually } from '../support/eventually';
+import { fakeManagementFeatures } from '../support/fake-management-features';
+import { GrpcClient } from '../support/grpc-client';
+import { managementMessages, managementMethods } from '../support/management-wire';
+import { RecordedLog } from '../support/recorded-log';
+
+const schedulers = SchedulersService.method;
+const operations = OperationsService.method;
+const loopback = '127.0.0.1';
+
+/** Every kind of field once, with numbers that a 32-bit float cannot hold exactly. */
+const arena: JsonObject = {
+  name: 'arena',
+  game: 'g',
+  maxSurge: '25%',
+  roomsReplicas: 3,
+  portRange: { start: 40_000, end: 40_100 },
+  spec: {
+    terminationGracePeriod: '60.000000015s',
+    toleration: 'games',
+    containers: [
+      {
+        name: 'room',
+        image: 'room:1',
+        imagePullPolicy: 'Always',
+        command: ['./room', '--port', '7777'],
+        environment: [
+          { name: 'REGION', value: 'eu' },
+          { name: 'HOST', valueFrom: { fieldRef: { fieldPath: 'status.hostIP' } } },
+        ],
+        requests: { memory: '20Mi', cpu: '10m' },
+        limits: { memory: '20Mi', cpu: '10m' },
+        ports: [{ name: 'game', protocol: 'udp', port: 7777, hostPortRange: { start: 1, end: 2 } }],
+      },
+    ],
+  },
+  autoscaling: {
+    enabled: true,
+    min: 1,
+    max: -1,
+    cooldown: 60,
+    policy: { type: 'roomOccupancy', parameters: { roomOccupancy: { readyTarget: 0.1, downThreshold: 0.99 } } },
+  },
+  forwarders: [
+    {
+      name: 'matchmaker',
+      enable: true,
+      type: 'gRPC',
+      address: 'mm:80',
+      options: { timeout: '1500', metadata: { a: [1.5, null, { b: 'é' }] } },
+    },
+  ],
+  annotations: { team: 'arena' },
+  labels: { tier: 'x' },
+  matchAllocation: { maxMatches: 4 },
+};
+
+interface RpcCase {
+  method: UnaryMethod;
+  message: JsonObject;
+  /** The same over REST: verb and path; a POST, PUT or PATCH sends the message as its body. */
+  rest: string;
+}
+
+/** Each rpc that there is a handler for, at least once. */
+const rpcCases: readonly RpcCase[] = [
+  { method: schedulers.listSchedulers, message: {}, rest: 'GET /schedulers' },
+  {
+    method: schedulers.listSchedulers,
+    message: { name: 'arena', game: 'g', version: 'v1.0.0' },
+    rest: 'GET /schedulers?name=arena&game=g&version=v1.0.0',
+  },
+  { method: schedulers.getSchedulersInfo, message: { game: 'g' }, rest: 'GET /schedulers/info?game=g' },
+  { method: schedulers.getScheduler, message: { schedulerName: 'arena' }, rest: 'GET /schedulers/arena' },
+  {
+    method: schedulers.getScheduler,
+    message: { schedulerName: 'nowhere', version: 'v2.0.0' },
+    rest: 'GET /schedulers/nowhere?version=v2.0.0',
+  },
+  { method: schedulers.createScheduler, message: { ...arena, name: 'second' }, rest: 'POST /schedulers' },
+  { method: schedulers.createScheduler, message: arena, rest: 'POST /schedulers' },
+  { method: schedulers.createScheduler, message: {}, rest: 'POST /schedulers' },
+  {
+    method: schedulers.createScheduler,
+    message: { name: 'x', spec: { containers: [{ ports: [{ name: 'a\0b' }] }] } },
+    rest: 'POST /schedulers',
+  },
+  { method: schedulers.createScheduler, message: { labels: { a: '\0' } }, rest: 'POST /schedulers' },
+  { method: schedulers.deleteScheduler, message: { schedulerName: 'arena' }, rest: 'DELETE /schedulers/arena' },
+  { method: schedulers.deleteScheduler, message: { schedulerName: 'é/%' }, rest: 'DELETE /schedulers/%C3%A9%2F%25' },
+  {
+    method: operations.listOperations,
+    message: { schedulerName: 'arena', stage: 'active' },
+    rest: 'GET /schedulers/arena/operations?stage=active',
+  },
+  {
+    method: operations.listOperations,
+    message: { schedulerName: 'arena', stage: 'final', orderBy: 'createdAt asc', page: 0, perPage: 5 },
+    rest: 'GET /schedulers/arena/operations?stage=final&orderBy=createdAt+asc&page=0&perPage=5',
+  },
+  {
+    method: operations.getOperation,
+    message: { schedulerName: 'arena', operationId: 'op-1' },
+    rest: 'GET /schedulers/arena/operations/op-1',
+  },
+  {
+    method: operations.getOperation,
+    message: { schedulerName: 'arena', operationId: 'op-2' },
+    rest: 'GET /schedulers/arena/operations/op-2',
+  },
+];
+
+describe('the messages of the management API', () => {
+  const files = [file_api_v1_schedulers, file_api_v1_scheduler_messages, file_api_v1_operations];
+  const messages = new Map(files.flatMap((file) => file.messages).map((message) => [message.name, message]));
+
+  it('has the messages of v10 and no other', () => {
+    expect([...messages.keys()].sort()).toEqual(Object.keys(managementMessages).sort());
+  });
+
+  it.each(Object.entries(managementMessages))('numbers, names and types the fields of %s as v10', (name, fields) => {
+    // 1001 is where our own extensions live; v10's clients never meet it unless they use it.
+    const own = (messages.get(name)?.fields ?? []).filter(({ number }) => number !== 1001);
+    expect(own.map(describeField)).toEqual(fields);
+  });
+
+  it('has the services and methods of v10 and no other', () => {
+    const services = files.flatMap((file) => file.services);
+    expect(
+      Object.fromEntries(services.map(({ typeName, methods }) => [typeName, methods.map(({ name }) => name).sort()])),
+    ).toEqual(Object.fromEntries(Object.entries(managementMethods).map(([name, list]) => [name, [...list].sort()])));
+    for (const method of services.flatMap(({ methods }) => methods)) {
+      expect([method.methodKind, method.input.name, method.output.name]).toEqual([
+        'unary',
+        `${method.name}Request`,
+        `${method.name}Response`,
+      ]);
+    }
+  });
+});
+
+describe('the management API over gRPC', () => {
+  let features: ReturnType<typeof fakeManagementFeatures>;
+  let log: RecordedLog;
+  let registry: Registry;
+  let app: NestFastifyApplication;
+  let restUrl: string;
+  let server: RunningGrpcServer;
+  let client: GrpcClient;
+  const servers: RunningGrpcServer[] = [];
+  const clients: GrpcClient[] = [];
+
+  beforeEach(async () => {
+    features = fakeManagementFeatures();
+    log = new RecordedLog();
+    registry = new Registry();
+    app = await createHttpApplication(ManagementApiModule.register({ providers: features.providers }), { logger: log });
+    await app.listen(0, loopback);
+    restUrl = `http://${loopback}:${(app.getHttpServer() as { address(): AddressInfo }).address().port}`;
+    ({ server, client } = await serve({ services: managementGrpcServices(app), metrics: { registry } }));
+  });
+  afterEach(async () => {
+    clients.splice(0).forEach((each) => each.close());
+    await Promise.all(servers.splice(0).map((each) => each.stop(0)));
+    await app.close();
+  });
+
+  async function serve(options: Pick<GrpcServerOptions, 'services'> & Partial<GrpcServerOptions>) {
+    const started = await startGrpcServer({ host: loopback, port: 0, logger: log, ...options });
+    servers.push(started);
+    const connected = new GrpcClient(started.port);
+    clients.push(connected);
+    return { server: started, client: connected };
+  }
+
+  type Outcome = { json: unknown } | { code: number; message: string };
+
+  async function overRest({ rest, message }: RpcCase): Promise<Outcome> {
+    const [verb = '', path = ''] = rest.split(' ');
+    const hasBody = ['POST', 'PUT', 'PATCH'].includes(verb);
+    const answer = await fetch(restUrl + path, {
+      method: verb,
+      ...(hasBody ? { body: JSON.stringify(message) } : {}),
+    });
+    const body = (await answer.json()) as { code: number; message: string };
+    return answer.ok ? { json: body } : { code: body.code, message: withoutId(body.message) };
+  }
+
+  async function overGrpc({ method, message }: RpcCase): Promise<Outcome> {
+    try {
+      const answer = await client.call(method, fromJson(method.input, message));
+      return { json: encodeMessage(method.output, answer) };
+    } catch (error) {
+      const { code, details } = error as ServiceError;
+      return { code, message: withoutId(details) };
+    }
+  }
+
+  /** The same call over both, each on features that know the scheduler `arena`, with what the features were asked. */
+  async function overBoth(rpcCase: RpcCase): Promise<{ rest: unknown; grpc: unknown }> {
+    const run = async (call: (rpcCase: RpcCase) => Promise<Outcome>): Promise<unknown> => {
+      const { failWith } = features.schedulers;
+      features.schedulers.failWith = null;
+      features.schedulers.stored.clear();
+      await client.call(schedulers.createScheduler, fromJson(schedulers.createScheduler.input, arena));
+      features.schedulers.failWith = failWith;
+      features.schedulers.calls.length = 0;
+      features.operations.calls.length = 0;
+      const outcome = await call(rpcCase);
+      return { outcome, asked: [...features.schedulers.calls, ...features.operations.calls] };
+    };
+    return { rest: await run(overRest), grpc: await run(overGrpc) };
+  }
+
+  const withoutId = (text: string): string => text.replace(/[0-9a-f-]{36}$/, '<id>');
+  const named = (rpcCase: RpcCase): [string, RpcCase] => [
+    `${rpcCase.method.name} as ${rpcCase.rest} ${JSON.stringify(rpcCase.message).slice(0, 70)}`,
+    rpcCase,
+  ];
+
+  describe('beside REST', () => {
+    it.each(rpcCases.map(named))('answers %s alike', async (_name, rpcCase) => {
+      const { rest, grpc } = await overBoth(rpcCase);
+      expect(grpc).toEqual(rest);
+    });
+
+    it('has a case here for every rpc that has a handler', () => {
+      const implemented = managementGrpcServices(app).flatMap(([service, handlers]) =>
+        service.methods.filter(({ localName }) => localName in handlers).map(({ name }) => name),
+      );
+      expect([...new Set(rpcCases.map(({ method }) => method.name))].sort()).toEqual(implemented.sort());
+    });
+
+    it.each(Object.keys(errorTable) as ErrorKind[])('answers a failure of the kind %s alike', async (kind) => {
+      features.schedulers.failWith = new DomainError(
+        kind,
+        'any.code',
+        'a sentence,\nin 100% of cases, with "é" and 🎮',
+      );
+      const { rest, grpc } = await overBoth(rpcCases[0]!);
+      expect(grpc).toEqual(rest);
+      expect(rest).toMatchObject({ outcome: { code: errorTable[kind].grpcCode } });
+    });
+
+    it('answers what nobody expected with code 2 and an id, and logs the same line', async () => {
+      features.schedulers.failWith = new Error('the password is hunter2');
+      const { rest, grpc } = await overBoth(rpcCases[0]!);
+      expect(grpc).toEqual(rest);
+      expect(grpc).toMatchObject({
+        outcome: { code: 2, message: "unexpected error, see Maestro's log for <id>" },
+      });
+      const [ofRest, ofGrpc] = log.lines.filter(({ level }) => level === 'error');
+      expect(ofGrpc).toEqual({
+        ...ofRest,
+        fields: {
+          ...ofRest?.fields,
+          correlation_id: expect.stringMatching(/^[0-9a-f-]{36}$/),
+          method: 'gRPC',
+          path: '/api.v1.SchedulersService/ListSchedulers',
+        },
+      });
+      expect(ofGrpc?.fields['error']).toMatchObject({ stack: expect.stringContaining('hunter2') });
+    });
+  });
+
+  describe('the wire', () => {
+    it('keeps 32-bit floats as they were typed', async () => {
+      await client.call(schedulers.createScheduler, fromJson(schedulers.createScheduler.input, arena));
+      expect(features.schedulers.calls[0]?.[2]).toMatchObject({
+        autoscaling: { policy: { parameters: { roomOccupancy: { readyTarget: 0.1, downThreshold: 0.99 } } } },
+      });
+    });
+
+    it('ignores unknown fields', async () => {
+      // Field 99, a text.
+      const bytes = Buffer.from([0x9a, 0x06, 1, 0x78]);
+      expect(await client.callWithBytes(methodPath(schedulers.listSchedulers), bytes)).toHaveLength(0);
+      expect(features.schedulers.calls).toEqual([['list', {}]]);
+    });
+
+    it.each([
+      ['are cut short', [0x0a, 20, 0x61], /^malformed request: premature EOF$/],
+      ['hold text that is not UTF-8', [0x0a, 2, 0xff, 0x61], /^malformed request: .*utf-8/],
+      [
+        'hold a NUL character',
+        [0x12, 2, 0x61, 0],
+        /^malformed request: field "game": text must not contain a NUL character$/,
+      ],
+    ])('refuses bytes that %s with code 3', async (_name, bytes, message) => {
+      const answer = client.callWithBytes(methodPath(schedulers.listSchedulers), Buffer.from(bytes));
+      await expect(answer).rejects.toMatchObject({
+        code: status.INVALID_ARGUMENT,
+        details: expect.stringMatching(message),
+      });
+      expect(features.schedulers.calls).toEqual([]);
+    });
+
+    it('refuses a message over the limit with code 8', async () => {
+      const limited = await serve({ services: managementGrpcServices(app), maxMessageBytes: 1000 });
+      await expect(limited.client.call(schedulers.listSchedulers, { name: 'x'.repeat(2000) })).rejects.toMatchObject({
+        code: status.RESOURCE_EXHAUSTED,
+      });
+      expect(await limited.client.call(schedulers.listSchedulers, { name: 'x'.repeat(500) })).toMatchObject({
+        schedulers: [],
+      });
+    });
+
+    it.each([
+      ['long', 'é'.repeat(100_000), /^é{1000}é*…$/],
+      ['that holds half a character', 'a\ud83cb', /^a\ufffdb$/],
+    ])('carries a message of an error %s', async (_name, message, expected) => {
+      features.schedulers.failWith = new DomainError('aborted', 'any.code', message);
+      await expect(client.call(schedulers.listSchedulers, {})).rejects.toMatchObject({
+        code: status.ABORTED,
+        details: expect.stringMatching(expected),
+      });
+    });
+
+    it('answers UNIMPLEMENTED to an rpc without a handler, and to a service that it does not have', async () => {
+      const bare = await serve({ services: [grpcService(SchedulersService, {})] });
+      await expect(bare.client.call(schedulers.patchScheduler, {})).rejects.toMatchObject({
+        code: status.UNIMPLEMENTED,
+      });
+      await expect(bare.client.call(RoomsService.method.updateRoomWithPing, {})).rejects.toMatchObject({
+        code: status.UNIMPLEMENTED,
+      });
+    });
+  });
+
+  describe('time', () => {
+    /** A server whose handler never answers, and tells of its signal. */
+    async function serveSilence(options: Partial<GrpcServerOptions> = {}) {
+      let tell: (context: RpcContext) => void;
+      const called = new Promise<RpcContext>((resolve) => (tell = resolve));
+      const listSchedulers = (_message: unknown, context: RpcContext): Promise<never> => {
+        tell(context);
+        return new Promise(() => undefined);
+      };
+      const silent = await serve({ services: [[SchedulersService, { listSchedulers }]], ...options });
+      return { ...silent, called };
+    }
+    const aborted = async ({ signal }: RpcContext): Promise<void> => {
+      if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve));
+    };
+
+    it("ends a call at its caller's deadline and tells the handler", async () => {
+      const silent = await serveSilence({ metrics: { registry } });
+      const answer = silent.client.call(schedulers.listSchedulers, {}, { deadline: Date.now() + 200 });
+      const refused = expect(answer).rejects.toMatchObject({ code: status.DEADLINE_EXCEEDED });
+      await aborted(await silent.called);
+      await refused;
+    });
+
+    it('tells the handler when its caller goes away, and counts CANCELLED', async () => {
+      const silent = await serveSilence({ metrics: { registry } });
+      let call: { cancel(): void } | undefined;
+      const answer = silent.client.call(schedulers.listSchedulers, {}, { onStart: (started) => (call = started) });
+      const refused = expect(answer).rejects.toMatchObject({ code: status.CANCELLED });
+      const context = await silent.called;
+      expect(context.signal.aborted).toBe(false);
+      call?.cancel();
+      await aborted(context);
+      await refused;
+      await eventually(async () => expect(await counted('ListSchedulers', 'CANCELLED')).toBe(1));
+    });
+
+    it('gives up a call that takes too long, in the words of REST', async () => {
+      const silent = await serveSilence({ requestTimeoutMs: 100, metrics: { registry } });
+      await expect(silent.client.call(schedulers.listSchedulers, {})).rejects.toMatchObject({
+        code: status.DEADLINE_EXCEEDED,
+        details: 'the request took too long and was given up',
+      });
+      await aborted(await silent.called);
+      await eventually(async () => expect(await counted('ListSchedulers', 'DEADLINE_EXCEEDED')).toBe(1));
+    });
+  });
+
+  async function counted(method: string, code: string): Promise<number> {
+    const line = (await registry.metrics())
+      .split('\n')
+      .find((text) => /_count\{/.test(text) && text.includes(`method="${method}"`) && text.includes(`code="${code}"`));
+    return Number(line?.split(' ').at(-1) ?? 0);
+  }
+
+  describe('metrics', () => {
+    it('measures calls by service, method and code, whoever answered them', async () => {
+      await client.call(schedulers.listSchedulers, {});
+      await client.call(schedulers.listSchedulers, {});
+      await client.call(schedulers.getScheduler, { schedulerName: 'nowhere' }).catch(() => undefined);
+      await client.call(schedulers.listSchedulers, { name: 'x'.repeat(2 * 1024 * 1024) }).catch(() => undefined);
+      await client.callWithBytes('/evil.Service/AnyName', Buffer.alloc(0)).catch(() => undefined);
+      await eventually(async () => {
+        const series = (await registry.metrics()).split('\n').filter((line) => /_count\{/.test(line));
+        const of = (method: string, code: string): string =>
+          `maestro_grpc_server_handling_seconds_count{service="api.v1.SchedulersService",method="${method}",code="${code}"}`;
+        expect(series.sort()).toEqual([
+          `${of('GetScheduler', 'NOT_FOUND')} 1`,
+          `${of('ListSchedulers', 'OK')} 2`,
+          `${of('ListSchedulers', 'RESOURCE_EXHAUSTED')} 1`,
+        ]);
+      });
+    });
+  });
+
+  describe('health', () => {
+    it.each([[''], ['api.v1.SchedulersService'], ['api.v1.OperationsService']])('serves %p', async (name) => {
+      expect(await client.checkHealth(name)).toBe('SERVING');
+    });
+
+    it('does not know a service that it does not have', async () => {
+      await expect(client.checkHealth('api.v1.RoomsService')).rejects.toMatchObject({ code: status.NOT_FOUND });
+      const { statuses } = client.watchHealth('api.v1.RoomsService');
+      await eventually(() => expect(statuses).toEqual(['SERVICE_UNKNOWN']));
+    });
+
+    it('follows the readiness of the process, and tells whoever watches, up to the end', async () => {
+      let ready: () => Promise<boolean> = async () => false;
+      const followed = await serve({
+        services: managementGrpcServices(app),
+        readiness: { isReady: () => ready(), intervalMs: 5 },
+      });
+      expect(await followed.client.checkHealth('')).toBe('NOT_SERVING');
+      const { statuses, ended } = followed.client.watchHealth('api.v1.SchedulersService');
+      await eventually(() => expect(statuses).toEqual(['NOT_SERVING']));
+      ready = async () => true;
+      await eventually(() => expect(statuses).toEqual(['NOT_SERVING', 'SERVING']));
+      ready = () => Promise.reject(new Error('no database'));
+      await eventually(() => expect(statuses).toEqual(['NOT_SERVING', 'SERVING', 'NOT_SERVING']));
+      ready = async () => true;
+      await eventually(() => expect(statuses.at(-1)).toBe('SERVING'));
+      await followed.server.stop(60_000);
+      expect(await ended).toMatchObject({ code: status.UNAVAILABLE });
+      expect(statuses).toEqual(['NOT_SERVING', 'SERVING', 'NOT_SERVING', 'SERVING', 'NOT_SERVING']);
+    });
+  });
+
+  describe('reflection', () => {
+    it.each(['v1', 'v1alpha'] as const)('lists the services (%s)', async (version) => {
+      expect(await client.listServices(version)).toEqual([
+        'api.v1.OperationsService',
+        'api.v1.SchedulersService',
+        'grpc.health.v1.Health',
+      ]);
+    });
+
+    it.each(['v1', 'v1alpha'] as const)('resolves messages with everything that they need (%s)', async (version) => {
+      for (const service of [SchedulersService, OperationsService]) {
+        const described = await client.describe(service.typeName, version);
+        const methods = described.getService(service.typeName)?.methods ?? [];
+        expect(methods.map(({ name }) => name)).toEqual(service.methods.map(({ name }) => name));
+        for (const method of service.methods) {
+          const copy = methods.find(({ name }) => name === method.name);
+          expect(copy?.input.fields.map(describeField)).toEqual(method.input.fields.map(describeField));
+          expect(copy?.output.fields.map(describeField)).toEqual(method.output.fields.map(describeField));
+        }
+      }
+      const byMessage = await client.describe('api.v1.Scheduler', version);
+      expect(byMessage.getMessage('api.v1.Scheduler')?.fields.map(describeField)).toEqual(
+        managementMessages['Scheduler'],
+      );
+    });
+
+    it('shows the comments of the .proto files', async () => {
+      const { texts } = await client.describe('api.v1.SchedulersService');
+      expect(texts).toContain('Lists schedulers; filters are exact and combine with AND.');
+      expect(texts).toContain('Only schedulers of this game.\n Example: arena');
+    });
+
+    it('describes health', async () => {
+      const described = await client.describe('grpc.health.v1.Health');
+      expect(described.getService('grpc.health.v1.Health')?.methods.map(({ name }) => name)).toEqual([
+        'Check',
+        'Watch',
+        'List',
+      ]);
+    });
+
+    it('does not know what is not there', async () => {
+      await expect(client.describe('api.v1.Nothing')).rejects.toThrow('Symbol not found: api.v1.Nothing');
+    });
+  });
+
+  describe('start and stop', () => {
+    it('says that its port is in use as Node does', async () => {
+      const second = startGrpcServer({ services: [], host: loopback, port: server.port, logger: log });
+      await expect(second).rejects.toMatchObject({ code: 'EADDRINUSE' });
+    });
+
+    it('answers the calls that run before it stops, and takes no new ones', async () => {
+      let open: (value: unknown) => void = () => undefined;
+      features.schedulers.gate = new Promise((resolve) => (open = resolve));
+      const running = client.call(schedulers.listSchedulers, {});
+      await eventually(() => expect(features.schedulers.calls).toEqual([['list', {}]]));
+      let hasStopped = false;
+      const stopped = server.stop(60_000).then(() => (hasStopped = true));
+      const late = new GrpcClient(server.port);
+      clients.push(late);
+      await expect(late.call(schedulers.listSchedulers, {})).rejects.toMatchObject({ code: status.UNAVAILABLE });
+      expect(hasStopped).toBe(false);
+      open(undefined);
+      expect(await running).toMatchObject({ schedulers: [] });
+      await stopped;
+    });
+
+    it('cuts off calls that do not end in time', async () => {
+      features.schedulers.gate = new Promise(() => undefined);
+      const running = expect(client.call(schedulers.listSchedulers, {})).rejects.toMatchObject({
+        code: expect.any(Number),
+      });
+      await eventually(() => expect(features.schedulers.calls).toHaveLength(1));
+      await server.stop(50);
+      await running;
+      expect(log.lines).toContainEqual(
+        expect.objectContaining({ level: 'warn', message: 'gRPC calls did not end in time; they are cut off' }),
+      );
+    });
+
+    it('stops while a connection is open and idle', async () => {
+      await client.call(schedulers.listSchedulers, {});
+      await server.stop(60_000);
+      await expect(client.call(schedulers.listSchedulers, {})).rejects.toMatchObject({ code: status.UNAVAILABLE });
+    });
+  });
+});
+
+/** `3 image_pull_policy→imagePullPolicy string`: a field as `management.md` writes it. */
+function describeField(field: DescField): string {
+  const name = field.name === field.jsonName ? field.name : `${field.name}→${field.jsonName}`;
+  const optional = field.proto.proto3Optional ? '?' : '';
+  return `${field.number} ${name} ${typeOf(field)}${optional}`;
+}
+
+function typeOf(field: DescField): string {
+  const value = field.message
+    ? field.message.typeName.replace(/^api\.v1\./, '')
+    : ScalarType[field.scalar ?? 0]!.toLowerCase();
+  if (field.fieldKind === 'list') return `repeated ${value}`;
+  return field.fieldKind === 'map' ? `map<${ScalarType[field.mapKey].toLowerCase()}, ${value}>` : value;
+}
