@@ -1,5 +1,5 @@
 /**
- * Four sizes of tests, one project each (CONTRIBUTING.md says what each may touch).
+ * Five kinds of tests, one project each (CONTRIBUTING.md says what each may touch).
  * Nest 12 and a few of its friends ship ES modules only; Jest runs CommonJS, so those are transformed too.
  */
 const esmPackages = [
@@ -35,6 +35,7 @@ module.exports = {
     { ...shared, displayName: 'small', testMatch: ['<rootDir>/src/**/*.spec.ts', '<rootDir>/test/small/**/*.spec.ts'] },
     { ...shared, displayName: 'contract', testMatch: ['<rootDir>/test/contract/**/*.spec.ts'] },
     { ...shared, displayName: 'integration', testMatch: ['<rootDir>/test/integration/**/*.spec.ts'] },
+    { ...shared, displayName: 'conformance', testMatch: ['<rootDir>/test/conformance/**/*.spec.ts'] },
     { ...shared, displayName: 'e2e', testMatch: ['<rootDir>/test/e2e/**/*.spec.ts'] },
   ],
 };

@@ -9,8 +9,11 @@ run('prettier --log-level warn --write src/proto');
 run(
   `node -r ./test/support/swc-register.cjs -e "require('node:fs').writeFileSync('docs/settings.md', require('./src/config/settings-document.ts').settingsDocument())"`,
 );
+run(
+  `node -r ./test/support/swc-register.cjs -e "require('node:fs').writeFileSync('docs/conformance.md', require('./test/conformance/conformance-document.ts').conformanceDocument())"`,
+);
 run('node -r ./test/support/swc-register.cjs scripts/write-open-api.cjs docs/openapi');
 run(
   'openapi-typescript docs/openapi/management.json --default-non-nullable=false --output test/support/openapi-client/management-api.ts',
 );
-run('prettier --log-level warn --write docs/openapi test/support/openapi-client/management-api.ts');
+run('prettier --log-level warn --write docs/conformance.md docs/openapi test/support/openapi-client/management-api.ts');

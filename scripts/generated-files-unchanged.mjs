@@ -4,7 +4,13 @@ import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 
-const generated = ['src/proto', 'docs/settings.md', 'docs/openapi', 'test/support/openapi-client/management-api.ts'];
+const generated = [
+  'src/proto',
+  'docs/settings.md',
+  'docs/conformance.md',
+  'docs/openapi',
+  'test/support/openapi-client/management-api.ts',
+];
 
 function filesBelow(path) {
   if (!existsSync(path)) return [];

@@ -2,7 +2,7 @@
 import 'reflect-metadata';
 import { Command, CommanderError } from 'commander';
 import { messageOf } from './domain/errors';
-import { migrate, reset, start, type GlobalOptions } from './roles/commands';
+import { importFromV10, migrate, reset, start, type GlobalOptions } from './roles/commands';
 import { roles } from './roles/role';
 
 function program(): Command {
@@ -24,6 +24,15 @@ function program(): Command {
   withGlobals(command.command('migrate'))
     .description('bring the database to this version')
     .action((options: GlobalOptions) => migrate(options));
+  withGlobals(command.command('import'))
+    .description('take over the schedulers of a Maestro v10, with all their versions, from its database')
+    .requiredOption('--from <url>', "v10's PostgreSQL; nothing is written to it; the password may come from PGPASSWORD")
+    .option('--dry-run', 'tell what would become of each scheduler, and write nothing')
+    .option('--scheduler <name...>', 'only these schedulers')
+    .addHelpText('after', '\nEnds with 1 if a scheduler was skipped or is in conflict with one that is here.')
+    .action(async (options: GlobalOptions & { from: string; dryRun?: boolean; scheduler?: string[] }) => {
+      if (!(await importFromV10(options))) process.exitCode = 1;
+    });
   withGlobals(command.command('reset'))
     .description('end what the state directory still runs, and remove it')
     .action((options: GlobalOptions) => reset(options));

@@ -97,6 +97,10 @@ function optional<T>(setting: Omit<Setting<T>, 'default'>): Setting<T | undefine
   return setting;
 }
 
+function deadline(kind: string, text: string, help: string): Setting<number> {
+  return { key: `operations.deadline.${kind}`, schema: duration('s', 100), default: text, help };
+}
+
 const redisAliases = [
   'roomStorage',
   'operationStorage',
@@ -240,13 +244,91 @@ export const settings = {
     key: 'workers.operationMaxAttempts',
     schema: integer(1, 10_000),
     default: '60',
-    help: 'how often an operation is taken up before it is given up',
+    help: 'how often in a row an operation may be interrupted (its worker dies, something is away) before it is given up',
+  }),
+  operationFirstRetryDelayMs: required({
+    key: 'workers.firstRetryDelay',
+    schema: duration('s', 10),
+    default: '250ms',
+    help: 'how soon an operation is tried again that met something away; doubles up to workers.retryDelay',
   }),
   operationRetryDelayMs: required({
     key: 'workers.retryDelay',
     schema: duration('s', 10),
     default: '5s',
     help: 'after a failed operation, how soon the scheduler’s health is looked at again',
+  }),
+  wakeUpLockDurationMs: required({
+    key: 'workers.wakeUps.lockDuration',
+    schema: duration('s', 1_000),
+    default: '5s',
+    help: 'how long a wake-up stays with a worker that is not heard of',
+  }),
+  wakeUpStalledIntervalMs: required({
+    key: 'workers.wakeUps.stalledInterval',
+    schema: duration('s', 100),
+    default: '2s',
+    help: 'how often wake-ups of workers that are not heard of are looked for',
+  }),
+  createSchedulerDeadlineMs: deadline('createScheduler', '5m', 'how long a create_scheduler may take'),
+  createNewVersionDeadlineMs: deadline(
+    'createNewSchedulerVersion',
+    '5m',
+    'how long a create_new_scheduler_version may take, beyond what its validation rooms may',
+  ),
+  switchActiveVersionDeadlineMs: deadline('switchActiveVersion', '2m', 'how long a switch_active_version may take'),
+  deleteSchedulerDeadlineMs: deadline(
+    'deleteScheduler',
+    '1h',
+    'how long a delete_scheduler may take, beyond the grace period of its rooms',
+  ),
+  addRoomsDeadlineMs: deadline('addRooms', '30m', 'how long an add_rooms may take'),
+  removeRoomsDeadlineMs: deadline('removeRooms', '10m', 'how long a remove_rooms may take'),
+  healthControllerDeadlineMs: deadline('healthController', '2m', 'how long a health_controller may take'),
+  rollbackDeadlineMs: deadline('rollback', '5m', 'how long an attempt to roll an operation back may take'),
+  deletePollIntervalMs: required({
+    key: 'operations.deleteScheduler.pollInterval',
+    schema: duration('s', 50),
+    default: '1s',
+    help: 'how often a deletion looks whether its instances are gone, when nothing rings',
+  }),
+  deletePatienceMs: required({
+    key: 'operations.deleteScheduler.patience',
+    schema: duration('s', 0),
+    default: '30s',
+    help: 'how long instances may outlive their grace period before their scheduler’s deletion fails',
+  }),
+  retentionIntervalMs: required({
+    key: 'operations.retention.interval',
+    aliases: ['workers.storageClenupInterval'],
+    schema: duration('s', 100),
+    default: '10m',
+    help: 'how often old operations are deleted',
+  }),
+  retentionHealingAgeMs: required({
+    key: 'operations.retention.healing',
+    aliases: ['workers.redis.operationsTTL'],
+    schema: duration('s', 0),
+    default: '24h',
+    help: 'how long ended health_controller, add_rooms and remove_rooms are kept; 0: until the next round',
+  }),
+  retentionChangeAgeMs: required({
+    key: 'operations.retention.changes',
+    schema: duration('s', 60_000),
+    default: '720h',
+    help: 'how long all other operations are kept, which create, change and delete schedulers',
+  }),
+  retentionNewestChanges: required({
+    key: 'operations.retention.newestChanges',
+    schema: integer(0),
+    default: '100',
+    help: 'how many of those stay in any case, for each scheduler that exists',
+  }),
+  retentionLimit: required({
+    key: 'operations.retention.limit',
+    schema: integer(100),
+    default: '10000',
+    help: 'how many ended operations of a scheduler stay at most: recent ones, and older changes besides',
   }),
   healthIntervalMs: required({
     key: 'workers.healthControllerInterval',
@@ -296,6 +378,24 @@ export const settings = {
     default: '120000',
     help: 'how long a room may take to come up',
   }),
+  roomValidationTimeoutMs: required({
+    key: 'services.roomManager.roomValidationTimeoutMillis',
+    schema: duration('ms'),
+    default: '120000',
+    help: 'how long a room of a new major version may take to become ready, in each attempt',
+  }),
+  roomValidationAttempts: required({
+    key: 'services.roomManager.roomValidationAttempts',
+    schema: integer(0, 100).transform((attempts) => Math.max(1, attempts)),
+    default: '3',
+    help: 'rooms of a new major version that are tried, one after the other, before it is refused; at least 1',
+  }),
+  roomValidationAcceptOccupied: required({
+    key: 'services.roomManager.roomValidationAcceptOccupiedStatus',
+    schema: boolean,
+    default: 'false',
+    help: 'whether a room of a new major version that is occupied or active at once is as good as a ready one',
+  }),
   roomDeletionTimeoutMs: required({
     key: 'services.roomManager.roomDeletionTimeoutMillis',
     schema: duration('ms'),
@@ -313,6 +413,18 @@ export const settings = {
     schema: portRange,
     default: '60001-60010',
     help: 'host ports for schedulers that state no range',
+  }),
+  forwarderKeepAliveTimeMs: required({
+    key: 'adapters.grpc.keepAlive.time',
+    schema: duration('s', 0),
+    default: '30s',
+    help: 'how often a forwarder on which events wait is asked whether it is there; 0 means 15s',
+  }),
+  forwarderKeepAliveTimeoutMs: required({
+    key: 'adapters.grpc.keepAlive.timeout',
+    schema: duration('s', 0),
+    default: '5s',
+    help: 'how long its answer may take before its connection is dropped; 0 means 5s',
   }),
   reporterIntervalMs: required({
     key: 'reporter.metrics.intervalMillis',
@@ -361,8 +473,6 @@ export const obsoleteKeys: Record<string, string> = {
   'adapters.schedulerStorage.postgres.minIdleConns': 'the pool grows and shrinks by itself',
   'adapters.operationStorage.redis.operationsTtl.healthController': 'never read, in v10 neither',
   'adapters.instanceStorage.redis.scanSize': 'nothing is scanned',
-  'workers.redis.operationsTTL': 'operations are rows, not keys',
-  'workers.storageClenupInterval': 'there is nothing to clean up in Redis',
   'workers.stopTimeoutDuration': 'work is handed over when the process stops',
   'services.eventsForwarder.schedulerCacheTTLMillis': 'settings are refreshed by notification',
   'operations.rooms.add.operationTimeout': 'each runtime has deadlines of its own',

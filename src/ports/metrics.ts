@@ -1,3 +1,6 @@
+import type { DeliveryCode } from '../domain/event/delivery';
+import type { GameEvent } from '../domain/event/event';
+import type { RefusalReason } from '../domain/event/plan-forwarding';
 import type { FleetCounts } from '../domain/room/room';
 import type { OperationDefinition } from '../domain/operation/operation';
 
@@ -19,12 +22,23 @@ export interface OperationRun {
   elapsedMs: number;
 }
 
+/** An event of a game, at one of its forwarders. */
+export interface ForwardedEvent {
+  scheduler: string;
+  game: string;
+  kind: GameEvent['kind'];
+  code: DeliveryCode;
+  success: boolean;
+}
+
 /** What is measured, in the system's words. Labels stay bounded: never an id, never free text. */
 export abstract class Metrics {
   abstract operationExecuted(run: OperationRun): void;
   abstract operationRolledBack(run: OperationRun): void;
   abstract operationEvicted(run: Omit<OperationRun, 'success' | 'elapsedMs'>, reason: string): void;
   abstract operationWorkerFailed(scheduler: string, game: string, reason: string): void;
+  /** Old ones that retention deleted: health checks that did nothing, what healed a scheduler, what changed it. */
+  abstract operationsDeleted(kind: 'no_action' | 'healing' | 'change', count: number): void;
   abstract roomCreationFailed(scheduler: string): void;
   abstract roomDeletionFailed(scheduler: string): void;
   abstract healthPlanned(scheduler: string, game: string, figures: HealthFigures): void;
@@ -32,9 +46,18 @@ export abstract class Metrics {
     scheduler: string,
     reason: 'unknown_scheduler' | 'unknown_room' | 'refused' | 'store_error',
   ): void;
+  abstract eventForwarded(event: ForwardedEvent): void;
+  /** No forwarder was told of it. */
+  abstract eventRefused(
+    scheduler: string,
+    kind: GameEvent['kind'],
+    reason: RefusalReason | 'unknown_scheduler' | 'scheduler_unreadable',
+  ): void;
+  /** A call of any forwarder; `method` as its service names it. */
+  abstract forwarderCalled(method: string, code: DeliveryCode, elapsedMs: number): void;
   abstract instanceChangeProcessed(scheduler: string, type: 'added' | 'updated' | 'deleted', success: boolean): void;
   abstract driftRepaired(
-    kind: 'counter' | 'room_without_instance' | 'instance_adopted' | 'instance_unknown',
+    kind: 'counter' | 'room_without_instance' | 'instance_adopted' | 'instance_unknown' | 'validation_room_left',
     count: number,
   ): void;
   /** Replaces the series of every scheduler: those that are not named vanish. An empty list clears them (a standby). */

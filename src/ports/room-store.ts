@@ -26,7 +26,8 @@ export interface Ping {
 }
 
 export type PingOutcome =
-  | { outcome: 'applied'; from: RoomStatus; to: RoomStatus }
+  /** `validation`: it is a validation room, whose operation waits for its status. */
+  | { outcome: 'applied'; from: RoomStatus; to: RoomStatus; validation: boolean }
   /** The room exists, but a room in this status cannot take what it says (only `terminated` refuses). Ping time is kept. */
   | { outcome: 'refused'; from: RoomStatus }
   /** No such room: nothing was written. */
@@ -84,14 +85,18 @@ export abstract class RoomStore {
 
   /**
    * The instance is gone, or never came to be: removes the record and leaves a tombstone for 24 h, so that late news makes
-   * no new record. `reason` is what the runtime says of the end; it is kept while an early end is. Idempotent.
+   * no new record. `reason` is what the runtime says of the end; it is kept while an early end is, and that of a validation
+   * room as long as the tombstone (`getEndReason`). Idempotent.
    */
   abstract endRoom(scheduler: string, id: string, reason?: string): Promise<{ existed: boolean; validation: boolean }>;
 
+  /** What the runtime said of the end of a validation room; empty when it said nothing, or nobody remembers. */
+  abstract getEndReason(scheduler: string, id: string): Promise<string>;
+
   /**
    * Marks rooms `terminating`. A room with a match (or an allocation) is left as it is and answered `has_match`, unless
-   * `silentSinceMs` is given (the store's clock) and it has not pinged since then. A room that is terminating already answers
-   * `terminating`.
+   * `silentSinceMs` is given (the store's clock) and it has not pinged since then. A validation room is never spared: whatever
+   * it says, no player was sent there. A room that is terminating already answers `terminating`.
    */
   abstract terminateRooms(
     scheduler: string,

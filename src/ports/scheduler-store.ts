@@ -1,4 +1,10 @@
-import type { Scheduler, SchedulerDefinition, SchedulerState, SchedulerVersion } from '../domain/scheduler/scheduler';
+import type {
+  Forwarder,
+  Scheduler,
+  SchedulerDefinition,
+  SchedulerState,
+  SchedulerVersion,
+} from '../domain/scheduler/scheduler';
 
 /** Filters are exact and joined by AND; an absent one does not filter. */
 export interface SchedulerFilter {
@@ -7,11 +13,12 @@ export interface SchedulerFilter {
   version?: string;
 }
 
-/** What the ping path needs to know of a scheduler. */
+/** What the paths of pings and events need to know of a scheduler: it is kept in memory, so it stays small. */
 export interface SchedulerSettings {
   name: string;
   game: string;
   maxMatches: number;
+  forwarders: Forwarder[];
 }
 
 /** Schedulers and their versions. They must survive the loss of everything else. */
@@ -30,7 +37,35 @@ export abstract class SchedulerStore {
   /** Newest first. Empty when the scheduler is unknown. */
   abstract listVersions(name: string): Promise<SchedulerVersion[]>;
 
-  /** `terminating` is never left again. False when nothing changed: the scheduler is unknown, or being deleted. */
+  /**
+   * Stores another version; the active one stays. To be called by who holds the scheduler's version change.
+   * @throws DomainError `scheduler.version_exists` (already_exists).
+   */
+  abstract addVersion(
+    name: string,
+    version: { version: string; definition: SchedulerDefinition; rollbackVersion: string },
+  ): Promise<void>;
+
+  /**
+   * Makes a version the active one, with everything it says, and the scheduler `in-sync` (unless it is `terminating`). An
+   * empty version means the newest. False when the scheduler or the version is unknown.
+   */
+  abstract activateVersion(name: string, version: string): Promise<boolean>;
+
+  /**
+   * Until the running unit of work ends, no other one that calls this for the same scheduler goes on: for decisions that look
+   * and then write, such as a deletion against a new version. Called first in the unit of work. Workers that run operations
+   * take no part, so they never wait for it.
+   */
+  abstract decideAlone(name: string): Promise<void>;
+
+  /**
+   * The one way out of `terminating`: the deletion was canceled before it began. Without effect while another deletion is
+   * open, or after one that began: what it took away would be missing.
+   */
+  abstract reopen(name: string): Promise<void>;
+
+  /** But for `reopen`, `terminating` is never left again. False when nothing changed: the scheduler is unknown, or being deleted. */
   abstract setState(name: string, state: SchedulerState): Promise<boolean>;
 
   /** Writes one column, so that no concurrent edit of the definition is lost. */

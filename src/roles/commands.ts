@@ -4,11 +4,19 @@ import { startEmbeddedServers, type EmbeddedServers } from '../adapters/embedded
 import { acquireStateDirectory } from '../adapters/embedded-servers/state-directory';
 import { LocalProcessRuntime } from '../adapters/local-process/local-process-runtime';
 import { createLogger, type LogPreset } from '../adapters/pino/pino-logger';
+import { assertV10Unshadowed } from '../adapters/postgres/assert-v10-unshadowed';
 import { assertMigrated, connectPostgres, describeTarget, migratePostgres } from '../adapters/postgres/data-source';
+import { PostgresListener } from '../adapters/postgres/postgres-listener';
+import { PostgresOperationStore } from '../adapters/postgres/postgres-operation-store';
+import { PostgresSchedulerHistories } from '../adapters/postgres/postgres-scheduler-histories';
+import { PostgresUnitOfWork } from '../adapters/postgres/postgres-unit-of-work';
+import { V10Database } from '../adapters/postgres/v10-database';
 import { loadConfig, variableOf } from '../config/load-config';
 import { processEnvironment } from '../config/process-environment';
 import type { Config } from '../config/settings';
 import { DomainError, messageOf } from '../domain/errors';
+import { isComplete, outcomeLines, summaryLine } from '../features/importing/import-report';
+import { SchedulerImport, type SchedulerOutcome } from '../features/importing/scheduler-import';
 import { createSampleScheduler } from '../features/quick-start/sample-scheduler';
 import { welcomeText } from '../features/quick-start/welcome-text';
 import type { Logger } from '../ports/logger';
@@ -48,8 +56,10 @@ export async function start(options: GlobalOptions & { roles: string }): Promise
       environment: processEnvironment(),
     });
     closers.push(() => resources.close());
-    if (isEverything) await migratePostgres(resources.dataSource);
-    else await assertMigrated(resources.dataSource);
+    if (isEverything) {
+      await assertV10Unshadowed(resources.dataSource);
+      await migratePostgres(resources.dataSource);
+    } else await assertMigrated(resources.dataSource);
     const running = await bootRoles(roles, resources);
     // Only the process that is everything, with servers of its own, ends the rooms: it is somebody's terminal.
     const endsRooms = servers.embedded !== null;
@@ -75,8 +85,50 @@ export async function migrate(options: GlobalOptions): Promise<void> {
     onIdleError: (error) => logger.warn({ err: messageOf(error) }, 'the database connection was lost'),
   });
   try {
+    await assertV10Unshadowed(dataSource);
     const ran = await migratePostgres(dataSource);
     logger.info({ migrations: ran }, ran.length > 0 ? 'the database was migrated' : 'the database is up to date');
+  } finally {
+    await dataSource.destroy();
+  }
+}
+
+/**
+ * Takes over the schedulers of a Maestro v10 and prints what became of each. Answers whether all of them are here now.
+ * @throws DomainError with one line for whatever keeps it from going on; each scheduler printed until then is as it says.
+ */
+export async function importFromV10(
+  options: GlobalOptions & { from: string; dryRun?: boolean; scheduler?: string[] },
+): Promise<boolean> {
+  const { config, logger } = load({ logConfig: 'development', ...options }, []);
+  const isDryRun = options.dryRun ?? false;
+  const url = config.postgresUrl ?? missing('postgres.url');
+  const dataSource = await connectPostgres({
+    url,
+    // One: a transaction at a time, and what is set for the session holds for everything.
+    poolSize: 1,
+    applicationName: 'maestro-import',
+    onIdleError: (error) => logger.warn({ err: messageOf(error) }, 'the database connection was lost'),
+  });
+  try {
+    await assertMigrated(dataSource);
+    if (isDryRun) await dataSource.query('SET default_transaction_read_only = on');
+    const v10 = await V10Database.open(options.from);
+    try {
+      const unitOfWork = new PostgresUnitOfWork(dataSource);
+      const operations = new PostgresOperationStore(unitOfWork, new PostgresListener(url, logger));
+      const work = new SchedulerImport(v10, new PostgresSchedulerHistories(unitOfWork), operations, unitOfWork);
+      process.stdout.write(`from ${describeTarget(options.from)} into ${describeTarget(url)}\n`);
+      const outcomes: SchedulerOutcome['outcome'][] = [];
+      for await (const outcome of work.run({ isDryRun, names: options.scheduler })) {
+        outcomes.push(outcome.outcome);
+        process.stdout.write(outcomeLines(outcome));
+      }
+      process.stdout.write(summaryLine(outcomes, isDryRun));
+      return isComplete(outcomes);
+    } finally {
+      await v10.close();
+    }
   } finally {
     await dataSource.destroy();
   }

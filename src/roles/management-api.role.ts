@@ -1,6 +1,7 @@
 import type { DynamicModule } from '@nestjs/common';
 import { ManagementApiModule } from '../api/management/management-api.module';
 import { OperationsService } from '../features/operations/operations.service';
+import { SchedulerPlansService } from '../features/schedulers/scheduler-plans.service';
 import { SchedulersService } from '../features/schedulers/schedulers.service';
 import type { ProcessResources } from './process-resources';
 import { portProviders } from './shared-providers';
@@ -8,6 +9,6 @@ import { portProviders } from './shared-providers';
 /** What operators call. */
 export function managementApiRole(resources: ProcessResources): DynamicModule {
   return ManagementApiModule.register({
-    providers: [...portProviders(resources), SchedulersService, OperationsService],
+    providers: [...portProviders(resources), SchedulersService, SchedulerPlansService, OperationsService],
   });
 }

@@ -6,8 +6,10 @@ import { Registry } from 'prom-client';
 import type { DataSource } from 'typeorm';
 import { BullmqWakeUps } from '../adapters/bullmq/bullmq-wake-ups';
 import { bullPrefix, wakeUpQueues, type Ring } from '../adapters/bullmq/wake-up-queues';
+import { GrpcEventForwarder } from '../adapters/grpc-forwarder/grpc-event-forwarder';
 import { LocalProcessRuntime } from '../adapters/local-process/local-process-runtime';
 import { connectPostgres } from '../adapters/postgres/data-source';
+import { PostgresListener } from '../adapters/postgres/postgres-listener';
 import { PostgresLoopLeases } from '../adapters/postgres/postgres-loop-leases';
 import { PostgresOperationStore } from '../adapters/postgres/postgres-operation-store';
 import { PostgresSchedulerStore } from '../adapters/postgres/postgres-scheduler-store';
@@ -41,6 +43,7 @@ export interface ProcessResources {
   roomStore: RedisRoomStore;
   wakeUps: BullmqWakeUps;
   metrics: PrometheusMetrics;
+  eventForwarder: GrpcEventForwarder;
   close(): Promise<void>;
 }
 
@@ -91,6 +94,12 @@ export async function openResources(
     },
     logger,
   );
+  const registry = new Registry();
+  const metrics = new PrometheusMetrics(registry);
+  const eventForwarder = new GrpcEventForwarder(
+    { keepAliveTimeMs: config.forwarderKeepAliveTimeMs, keepAliveTimeoutMs: config.forwarderKeepAliveTimeoutMs },
+    metrics,
+  );
   const queues = {
     operations: new Queue<Ring>(wakeUpQueues.operations, { connection: bullRedis, prefix: bullPrefix }),
     health: new Queue<Ring>(wakeUpQueues.health, { connection: bullRedis, prefix: bullPrefix }),
@@ -100,6 +109,7 @@ export async function openResources(
   }
   const close = async (): Promise<void> => {
     await runtime.close();
+    await eventForwarder.close();
     await Promise.allSettled(Object.values(queues).map((queue) => queue.close()));
     await Promise.allSettled([closeRedisConnection(redis), closeRedisConnection(bullRedis)]);
     await dataSource.destroy();
@@ -110,8 +120,8 @@ export async function openResources(
     await close();
     throw error;
   }
-  const registry = new Registry();
   const unitOfWork = new PostgresUnitOfWork(dataSource);
+  const listener = new PostgresListener(postgresUrl, logger);
   return {
     config,
     logger,
@@ -122,12 +132,13 @@ export async function openResources(
     registry,
     runtime,
     unitOfWork,
-    schedulerStore: new PostgresSchedulerStore(unitOfWork, postgresUrl, logger),
-    operationStore: new PostgresOperationStore(unitOfWork),
+    schedulerStore: new PostgresSchedulerStore(unitOfWork, listener),
+    operationStore: new PostgresOperationStore(unitOfWork, listener),
     loopLeases: new PostgresLoopLeases(unitOfWork),
     roomStore: new RedisRoomStore(redis),
     wakeUps: new BullmqWakeUps(queues, logger),
-    metrics: new PrometheusMetrics(registry),
+    metrics,
+    eventForwarder,
     close,
   };
 }

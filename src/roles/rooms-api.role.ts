@@ -1,5 +1,6 @@
 import type { DynamicModule } from '@nestjs/common';
 import { RoomsApiModule } from '../api/rooms/rooms-api.module';
+import { EventForwardingService } from '../features/events/event-forwarding.service';
 import { LoopHost } from '../features/loop-host';
 import { HearingHeartbeat } from '../features/rooms/hearing-heartbeat';
 import { RoomPingsService } from '../features/rooms/room-pings.service';
@@ -13,6 +14,7 @@ export function roomsApiRole(resources: ProcessResources): DynamicModule {
     providers: [
       ...portProviders(resources),
       RoomPingsService,
+      EventForwardingService,
       HearingHeartbeat,
       {
         provide: LoopHost,

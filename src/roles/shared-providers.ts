@@ -1,6 +1,8 @@
 import type { Provider } from '@nestjs/common';
 import { AddRoomsOptions } from '../features/operations/executors/add-rooms.executor';
+import { CreateNewVersionOptions } from '../features/operations/executors/create-new-version.executor';
 import { DeleteSchedulerOptions } from '../features/operations/executors/delete-scheduler.executor';
+import { OperationRetentionOptions } from '../features/operations/operation-retention';
 import { OperationRunnerOptions } from '../features/operations/operation-runner';
 import { OperationSweepOptions } from '../features/operations/operation-sweep';
 import { HealthCycleOptions } from '../features/reconciling/health-cycle';
@@ -11,6 +13,7 @@ import { RoomLifecycleOptions } from '../features/rooms/room-lifecycle';
 import { RoomPingsOptions } from '../features/rooms/room-pings.service';
 import { SchedulerSettingsCache, SchedulerSettingsOptions } from '../features/schedulers/scheduler-settings';
 import { InstanceWatchOptions } from '../features/watching/instance-watch';
+import { EventForwarder } from '../ports/event-forwarder';
 import { Logger } from '../ports/logger';
 import { LoopLeases } from '../ports/loop-leases';
 import { Metrics } from '../ports/metrics';
@@ -34,6 +37,7 @@ export function portProviders(resources: ProcessResources): Provider[] {
     { provide: RoomStore, useValue: resources.roomStore },
     { provide: Runtime, useValue: resources.runtime },
     { provide: WakeUps, useValue: resources.wakeUps },
+    { provide: EventForwarder, useValue: resources.eventForwarder },
     SchedulerSettingsCache,
     ...optionProviders(resources),
   ];
@@ -50,11 +54,45 @@ function optionProviders({ config, owner }: ProcessResources): Provider[] {
       leaseTtlMs: config.operationLeaseTtlMs,
       concurrency: config.operationConcurrency,
       maxAttempts: config.operationMaxAttempts,
+      firstRetryDelayMs: config.operationFirstRetryDelayMs,
       retryDelayMs: config.operationRetryDelayMs,
+      deadlineMs: {
+        create_scheduler: config.createSchedulerDeadlineMs,
+        create_new_scheduler_version: config.createNewVersionDeadlineMs,
+        switch_active_version: config.switchActiveVersionDeadlineMs,
+        delete_scheduler: config.deleteSchedulerDeadlineMs,
+        add_rooms: config.addRoomsDeadlineMs,
+        remove_rooms: config.removeRoomsDeadlineMs,
+        health_controller: config.healthControllerDeadlineMs,
+      },
+      rollbackDeadlineMs: config.rollbackDeadlineMs,
+    }),
+    options(OperationRetentionOptions, {
+      owner,
+      // Nobody waits for it: a long lease costs fewer writes, and who takes it over may be late.
+      leaseTtlMs: 60_000,
+      intervalMs: config.retentionIntervalMs,
+      rules: {
+        healingAgeMs: config.retentionHealingAgeMs,
+        changeAgeMs: config.retentionChangeAgeMs,
+        newestChanges: config.retentionNewestChanges,
+        limit: config.retentionLimit,
+      },
+      batchSize: 500,
     }),
     options(OperationSweepOptions, { intervalMs: config.operationSweepIntervalMs }),
     options(AddRoomsOptions, { limit: config.addRoomsLimit, batchSize: config.addRoomsBatchSize }),
-    options(DeleteSchedulerOptions, { pollIntervalMs: 250, patienceMs: 30_000 }),
+    options(CreateNewVersionOptions, {
+      validation: {
+        attempts: config.roomValidationAttempts,
+        timeoutMs: config.roomValidationTimeoutMs,
+        acceptOccupied: config.roomValidationAcceptOccupied,
+      },
+    }),
+    options(DeleteSchedulerOptions, {
+      pollIntervalMs: config.deletePollIntervalMs,
+      patienceMs: config.deletePatienceMs,
+    }),
     options(HealthCycleOptions, {
       limits: {
         pingTimeoutMs: config.roomPingTimeoutMs,
@@ -78,7 +116,7 @@ function optionProviders({ config, owner }: ProcessResources): Provider[] {
       reconcileIntervalMs: config.reconcileIntervalMs,
       doubtIntervalMs: config.doubtIntervalMs,
       syncCheckIntervalMs: config.doubtIntervalMs,
-      unknownInstanceAgeMs: 60_000,
+      strayInstanceAgeMs: 60_000,
     }),
     options(FleetReporterOptions, { owner, leaseTtlMs, intervalMs: config.reporterIntervalMs }),
   ];

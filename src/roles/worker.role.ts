@@ -1,19 +1,18 @@
 import { BullModule } from '@nestjs/bullmq';
 import { Module, type DynamicModule } from '@nestjs/common';
-import {
-  HealthWakeUpProcessor,
-  OperationsWakeUpProcessor,
-  WakeUpQueueErrors,
-} from '../adapters/bullmq/wake-up.processor';
+import { WakeUpQueueErrors, wakeUpProcessors } from '../adapters/bullmq/wake-up.processor';
 import { bullPrefix, wakeUpQueues } from '../adapters/bullmq/wake-up-queues';
 import { operationDefinitions } from '../domain/operation/operation';
-import { LoopHost } from '../features/loop-host';
+import { LoopHost, type Loop } from '../features/loop-host';
 import { ExecutorRegistry, type Executor } from '../features/operations/executor';
 import { AddRoomsExecutor } from '../features/operations/executors/add-rooms.executor';
+import { CreateNewVersionExecutor } from '../features/operations/executors/create-new-version.executor';
 import { CreateSchedulerExecutor } from '../features/operations/executors/create-scheduler.executor';
 import { DeleteSchedulerExecutor } from '../features/operations/executors/delete-scheduler.executor';
 import { HealthControllerExecutor } from '../features/operations/executors/health-controller.executor';
 import { RemoveRoomsExecutor } from '../features/operations/executors/remove-rooms.executor';
+import { SwitchActiveVersionExecutor } from '../features/operations/executors/switch-active-version.executor';
+import { OperationRetention } from '../features/operations/operation-retention';
 import { OperationRunner } from '../features/operations/operation-runner';
 import { OperationSweep } from '../features/operations/operation-sweep';
 import { OperationsService } from '../features/operations/operations.service';
@@ -27,6 +26,8 @@ import { portProviders } from './shared-providers';
 
 const executors = [
   CreateSchedulerExecutor,
+  CreateNewVersionExecutor,
+  SwitchActiveVersionExecutor,
   DeleteSchedulerExecutor,
   AddRoomsExecutor,
   RemoveRoomsExecutor,
@@ -56,15 +57,18 @@ export class WorkerRole {
         HealthCycle,
         OperationRunner,
         OperationSweep,
+        OperationRetention,
         HealthSchedule,
         { provide: WakeUpAnswers, useClass: WorkerWakeUpAnswers },
-        OperationsWakeUpProcessor,
-        HealthWakeUpProcessor,
+        ...wakeUpProcessors({
+          lockDurationMs: resources.config.wakeUpLockDurationMs,
+          stalledIntervalMs: resources.config.wakeUpStalledIntervalMs,
+        }),
         WakeUpQueueErrors,
         {
           provide: LoopHost,
-          inject: [OperationSweep, HealthSchedule, OperationRunner],
-          useFactory: (...loops: [OperationSweep, HealthSchedule, OperationRunner]) => new LoopHost(loops),
+          inject: [OperationSweep, OperationRetention, HealthSchedule, OperationRunner],
+          useFactory: (...loops: Loop[]) => new LoopHost(loops),
         },
       ],
     };

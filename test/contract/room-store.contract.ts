@@ -148,6 +148,17 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
         expect(await store.countFleet(scheduler)).toEqual(counts({}));
       });
 
+      it('says of a validation room that it is one', async () => {
+        await create('arena-1', true);
+        await store.applyInstance(instance({ validation: true }), oneMatch, watched);
+        await expect(store.applyPing(ping('ready'), oneMatch)).resolves.toEqual({
+          outcome: 'applied',
+          from: 'unready',
+          to: 'ready',
+          validation: true,
+        });
+      });
+
       it('makes a room with a ready instance ready, and says from where', async () => {
         await create();
         await store.applyInstance(instance(), oneMatch, watched);
@@ -155,6 +166,7 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
           outcome: 'applied',
           from: 'unready',
           to: 'ready',
+          validation: false,
         });
         const room = await store.getRoom(scheduler, 'arena-1');
         expect(room).toMatchObject({ status: 'ready', pingStatus: 'ready', runningMatches: 0 });
@@ -166,6 +178,7 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
           outcome: 'applied',
           from: 'pending',
           to: 'pending',
+          validation: false,
         });
       });
 
@@ -233,6 +246,7 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
           outcome: 'applied',
           from: 'terminating',
           to: 'terminating',
+          validation: false,
         });
       });
 
@@ -242,6 +256,7 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
           outcome: 'applied',
           from: 'terminating',
           to: 'terminated',
+          validation: false,
         });
       });
 
@@ -279,12 +294,14 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
           outcome: 'applied',
           from: 'allocated',
           to: 'allocated',
+          validation: false,
         });
         expect((await store.getRoom(scheduler, 'arena-1'))!.allocatedAtMs).not.toBeNull();
         await expect(store.applyPing(ping('occupied'), oneMatch)).resolves.toEqual({
           outcome: 'applied',
           from: 'allocated',
           to: 'occupied',
+          validation: false,
         });
         expect((await store.getRoom(scheduler, 'arena-1'))!.allocatedAtMs).toBeNull();
       });
@@ -296,6 +313,7 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
           outcome: 'applied',
           from: 'allocated',
           to: 'ready',
+          validation: false,
         });
       });
     });
@@ -478,6 +496,21 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
         await expect(store.endRoom(scheduler, 'arena-1')).resolves.toEqual({ existed: true, validation: true });
       });
 
+      it('keeps why a validation room ended, and nothing of others', async () => {
+        await create('arena-1', true);
+        await create('arena-2');
+        await create('arena-3', true);
+        await store.endRoom(scheduler, 'arena-1', 'exited with code 1');
+        await store.endRoom(scheduler, 'arena-1', 'it is asked again');
+        await store.endRoom(scheduler, 'arena-2', 'killed');
+        await store.endRoom(scheduler, 'arena-3');
+        expect(await store.getEndReason(scheduler, 'arena-1')).toBe('exited with code 1');
+        expect(await store.getEndReason(scheduler, 'arena-2')).toBe('');
+        expect(await store.getEndReason(scheduler, 'arena-3')).toBe('');
+        await store.deleteScheduler(scheduler);
+        expect(await store.getEndReason(scheduler, 'arena-1')).toBe('');
+      });
+
       it('remembers the end of a room that it never knew', async () => {
         await store.endRoom(scheduler, 'arena-1');
         await expect(store.applyInstance(instance(), oneMatch, listed)).resolves.toEqual({ outcome: 'ended' });
@@ -524,6 +557,19 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
         const outcomes = await store.terminateRooms(scheduler, ['arena-1']);
         expect([...outcomes]).toEqual([['arena-1', 'has_match']]);
         expect(await store.getRoom(scheduler, 'arena-1')).toEqual(before);
+      });
+
+      it.each([
+        ['occupied', 'occupied', 1, oneMatch],
+        ['active', 'ready', 1, threeMatches],
+        ['ready with a match', 'ready', 1, oneMatch],
+      ] as const)('spares no validation room, also when it is %s', async (_, word, matches, settings) => {
+        await create('arena-1', true);
+        await store.applyInstance(instance({ validation: true }), settings, watched);
+        await store.applyPing(ping(word, matches), settings);
+        const outcomes = await store.terminateRooms(scheduler, ['arena-1']);
+        expect([...outcomes]).toEqual([['arena-1', 'terminating']]);
+        expect(await statusOf()).toBe('terminating');
       });
 
       it('spares an allocated room', async () => {

@@ -5,7 +5,7 @@ import { NestFactory } from '@nestjs/core';
 import { Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { BullmqWakeUps } from '../../src/adapters/bullmq/bullmq-wake-ups';
-import { HealthWakeUpProcessor, OperationsWakeUpProcessor } from '../../src/adapters/bullmq/wake-up.processor';
+import { wakeUpProcessors } from '../../src/adapters/bullmq/wake-up.processor';
 import { bullPrefix, wakeUpQueues, type Ring } from '../../src/adapters/bullmq/wake-up-queues';
 import {
   bullmqConnectionOptions,
@@ -69,8 +69,7 @@ function openWorker(connection: Redis, answers: WakeUpAnswers): Promise<INestApp
       providers: [
         { provide: WakeUpAnswers, useValue: answers },
         { provide: Logger, useValue: new RecordedLog() },
-        OperationsWakeUpProcessor,
-        HealthWakeUpProcessor,
+        ...wakeUpProcessors({ lockDurationMs: 5_000, stalledIntervalMs: 2_000 }),
       ],
     },
     { logger: false },

@@ -75,10 +75,45 @@ const instanceIds = async (): Promise<string[]> => (await runtime.listInstances(
 const broken = () => new DomainError('internal', 'runtime.broken', 'no such image');
 const away = () => new DomainError('unavailable', 'runtime.unreachable', 'the runtime is away');
 
+const occupy = (id: string) =>
+  rooms.applyPing({ scheduler: name, room: id, status: 'occupied', runningMatches: 1, metadata: null }, statusSettings);
+
+/** The runtime, whose call of this name stays unanswered from then on until `proceed`. */
+function stuckAfter(method: 'createInstance' | 'deleteInstance', calls: number) {
+  let proceed = (): void => undefined;
+  const gate = new Promise<void>((resolve) => (proceed = resolve));
+  let arrive = (): void => undefined;
+  const reached = new Promise<void>((resolve) => (arrive = resolve));
+  const other = runtime.anotherClient();
+  let answered = 0;
+  const client = Object.assign(Object.create(other) as FakeRuntime, {
+    [method]: async (...args: unknown[]): Promise<unknown> => {
+      if (++answered > calls) {
+        arrive();
+        await gate;
+      }
+      return (other[method] as (...args: unknown[]) => Promise<unknown>)(...args);
+    },
+  });
+  return { client, reached, proceed: () => proceed() };
+}
+
+/** Resolves when the worker that runs it knows: its lease was renewed twice since. */
+async function canceledAndTold(id: string): Promise<void> {
+  await worker.operations.cancelOperation(name, id);
+  await eventually(async () => {
+    const renewed = await postgres.sql(
+      `SELECT FROM maestro.operations WHERE id = $1 AND lease_expires_at > cancel_requested_at + interval '200 ms'`,
+      [id],
+    );
+    expect(renewed).toHaveLength(1);
+  });
+}
+
 describe('create_scheduler', () => {
   const create = async (): Promise<Operation> => {
     await worker.schedulers.createScheduler(name, aSchedulerDefinition());
-    const operation = (await postgres.operations.findOpen(name, 'create_scheduler'))!;
+    const operation = (await postgres.operations.findOpen(name, ['create_scheduler']))!;
     await worker.runner.drain(name);
     return (await postgres.operations.get(name, operation.id))!.operation;
   };
@@ -142,6 +177,18 @@ describe('create_scheduler', () => {
       expect(await postgres.schedulers.getScheduler(name)).toBeNull();
     });
     expect((await postgres.operations.get(name, operation.id))?.operation.status).toBe('error');
+  });
+
+  it('that is canceled leaves neither place nor scheduler', async () => {
+    runtime.isReachable = false;
+    const operation = await create();
+    runtime.isReachable = true;
+    await runtime.createScheduler(name, operation.id);
+    await worker.operations.cancelOperation(name, operation.id);
+    await worker.runner.drain(name);
+    expect((await postgres.operations.get(name, operation.id))?.operation.status).toBe('canceled');
+    expect(await postgres.schedulers.getScheduler(name)).toBeNull();
+    expect(await runtime.createScheduler(name, 'someone else')).toBe('created');
   });
 
   it('that was rolled back by a worker that died then leaves a new scheduler of that name alone', async () => {
@@ -235,9 +282,15 @@ describe('add_rooms', () => {
     for (let count = 0; count < 3; count++) runtime.failNext('createInstance', broken());
     const operation = await run('add_rooms', { amount: 5 });
     expect(operation.status).toBe('error');
-    expect(await history(operation)).toContain(
+    expect((await history(operation)).slice(2)).toEqual([
+      'error adding room: no such image',
       'more rooms failed than succeeded, errors: 3 and successes: 2 of amount: 5',
-    );
+      'operation execution failed',
+      'Starting operation rollback',
+      'kept the 2 rooms that started: they are wanted',
+      'Operation rollback flow execution finished with success',
+      'Operation finished',
+    ]);
     expect(await roomIds()).toEqual(await instanceIds());
     expect(await roomIds()).toHaveLength(2);
     expect(worker.wakeUps.rings.filter(({ kind }) => kind === 'health')).toEqual([
@@ -277,13 +330,13 @@ describe('add_rooms', () => {
       },
     });
     class Unheard extends PostgresOperationStore {
-      override renewLease(): Promise<void> {
+      override renewLease(): Promise<never> {
         return new Promise(() => undefined);
       }
     }
     const dying = openFleetWorker({
       stores: another,
-      operations: new Unheard(another.unitOfWork),
+      operations: new Unheard(another.unitOfWork, another.listener),
       rooms,
       runtime: stuck,
       batchSize: 1,
@@ -314,6 +367,41 @@ describe('add_rooms', () => {
     expect(await roomIds()).toEqual(await instanceIds());
   });
 
+  it('that is canceled ends the rooms that it started, but for those where a match began, and starts no more', async () => {
+    await created();
+    const others = await fleetOf(1);
+    const { client, reached, proceed } = stuckAfter('createInstance', 2);
+    const stuck = openFleetWorker({ stores: postgres, rooms, runtime: client, batchSize: 1, leaseTtlMs: 150 });
+    const { id } = (await stuck.operations.enqueue({
+      scheduler: name,
+      definition: 'add_rooms',
+      input: { amount: 5 },
+      actor: 'api',
+    }))!;
+    const drained = stuck.runner.drain(name);
+    await reached;
+    const [played] = (await instanceIds()).filter((room) => !others.includes(room));
+    runtime.markReady(played!);
+    const instance = (await runtime.listInstances(name)).find((room) => room.id === played)!;
+    await rooms.applyInstance(instance, statusSettings, { adopt: false, authoritative: true });
+    await occupy(played!);
+    await canceledAndTold(id);
+    proceed();
+    await drained;
+    expect((await postgres.operations.get(name, id))?.operation.status).toBe('canceled');
+    expect((await history({ scheduler: name, id })).slice(3)).toEqual([
+      'context canceled',
+      'Starting operation rollback',
+      `left alone, a match runs there: [${played}]`,
+      'removed 2 of the 3 rooms that had started',
+      'Operation rollback flow execution finished with success',
+      'Operation finished',
+    ]);
+    const left = await runtime.listInstances(name);
+    expect(left.filter(({ status }) => status !== 'terminating').map((room) => room.id)).toEqual([...others, played]);
+    expect(left).toHaveLength(4);
+  });
+
   it('fails for a scheduler that is gone, and says so', async () => {
     const operation = await run('add_rooms', { amount: 1 });
     expect(operation.status).toBe('error');
@@ -322,12 +410,6 @@ describe('add_rooms', () => {
 });
 
 describe('remove_rooms', () => {
-  const occupy = (id: string) =>
-    rooms.applyPing(
-      { scheduler: name, room: id, status: 'occupied', runningMatches: 1, metadata: null },
-      statusSettings,
-    );
-
   it('begins to end the rooms that it names, for the reason that it has', async () => {
     await created();
     const [first, second, third] = await fleetOf(3);
@@ -399,11 +481,13 @@ describe('remove_rooms', () => {
     runtime.failNext('deleteInstance', broken());
     const operation = await run('remove_rooms', { amount: 2, roomIds: [first!, second!], reason: 'scale_down' });
     expect(operation.status).toBe('error');
-    expect((await history(operation)).slice(2, 5)).toEqual([
+    expect((await history(operation)).slice(2, 6)).toEqual([
       `error removing room "${first}". Reason => no such image`,
-      `removed rooms: [${second}]`,
       '1 of 2 rooms could not be removed',
+      'operation execution failed',
+      'Starting operation rollback',
     ]);
+    expect(await history(operation)).toContain(`removed rooms: [${second}]`);
   });
 
   it('is put off while the runtime is away, and then ends the rooms', async () => {
@@ -420,20 +504,49 @@ describe('remove_rooms', () => {
   });
 });
 
+describe('an order of many removals', () => {
+  it('that is canceled ends no more rooms than those of the step that runs, and says which', async () => {
+    await created({ portRange: { start: 20_000, end: 21_000 } });
+    const ids = await fleetOf(101);
+    const { client, reached, proceed } = stuckAfter('deleteInstance', 99);
+    const stuck = openFleetWorker({ stores: postgres, rooms, runtime: client, leaseTtlMs: 150 });
+    const { id } = (await stuck.operations.enqueue({
+      scheduler: name,
+      definition: 'remove_rooms',
+      input: { amount: ids.length, roomIds: ids, reason: 'scale_down' },
+      actor: 'api',
+    }))!;
+    const drained = stuck.runner.drain(name);
+    await reached;
+    await canceledAndTold(id);
+    proceed();
+    await drained;
+    expect((await postgres.operations.get(name, id))?.operation.status).toBe('canceled');
+    const told = (await history({ scheduler: name, id })).find((event) => event.startsWith('removed rooms'))!;
+    expect(new Set(told.slice('removed rooms: ['.length, -1).split(' '))).toEqual(new Set(ids.slice(0, 100)));
+    expect((await rooms.getRoom(name, ids[100]!))?.status).toBe('ready');
+  });
+});
+
 describe('delete_scheduler', () => {
   it('ends the instances, waits for them, and removes everything but the operations', async () => {
     await created();
     const [first, second] = await fleetOf(2);
     const { operationId } = await worker.schedulers.deleteScheduler(name);
     expect((await worker.schedulers.getScheduler(name)).state).toBe('terminating');
-    const drained = worker.runner.drain(name);
     const deletion = { scheduler: name, id: operationId };
-    await eventually(async () => expect(await history(deletion)).toContain('Waiting for instances to be deleted: 2'));
+    await worker.runner.drain(name);
+    expect(await history(deletion)).toContain('Waiting for instances to be deleted: 2');
+    // No worker is busy with it meanwhile.
+    expect(await postgres.operations.isBusy(name)).toBe(false);
+    expect(worker.wakeUps.rings).toContainEqual({ kind: 'operations', scheduler: name, delayMs: 5 });
+    await worker.runner.drain(name);
     runtime.end(first!);
-    await eventually(async () => expect(await history(deletion)).toContain('Waiting for instances to be deleted: 1'));
+    await worker.runner.drain(name);
+    await worker.runner.drain(name);
     expect((await worker.schedulers.getScheduler(name)).state).toBe('terminating');
     runtime.end(second!);
-    await drained;
+    await worker.runner.drain(name);
     expect(await history(deletion)).toEqual([
       'Created',
       'Starting operation',
@@ -463,7 +576,7 @@ describe('delete_scheduler', () => {
     await worker.schedulers.deleteScheduler(name);
     await worker.runner.drain(name);
     expect((await postgres.operations.get(name, pending.id))?.operation.status).toBe('canceled');
-    expect(await history(pending)).toEqual(['Created', 'canceled: the scheduler was deleted']);
+    expect(await history(pending)).toEqual(['Created', 'canceled: the scheduler is being deleted']);
     expect(await operationsOf('pending')).toEqual([]);
   });
 
@@ -478,12 +591,14 @@ describe('delete_scheduler', () => {
   });
 
   it('fails when instances outlive their grace period, stays `terminating`, and can be repeated', async () => {
-    worker = openFleetWorker({ stores: postgres, rooms, runtime, patienceMs: 30 });
+    worker = openFleetWorker({ stores: postgres, rooms, runtime, patienceMs: 100 });
     await created();
     const [id] = await fleetOf(1);
     const { operationId } = await worker.schedulers.deleteScheduler(name);
-    await worker.runner.drain(name);
-    expect((await postgres.operations.get(name, operationId))?.operation.status).toBe('error');
+    await eventually(async () => {
+      await worker.runner.drain(name);
+      expect((await postgres.operations.get(name, operationId))?.operation.status).toBe('error');
+    });
     expect(await history({ scheduler: name, id: operationId })).toContain(
       'error deleting scheduler: 1 instances still run after their grace period; delete the scheduler again to go on',
     );
@@ -495,6 +610,44 @@ describe('delete_scheduler', () => {
     runtime.end(id!);
     const again = await worker.schedulers.deleteScheduler(name);
     expect(again.operationId).not.toBe(operationId);
+    await worker.runner.drain(name);
+    expect(await postgres.schedulers.getScheduler(name)).toBeNull();
+  });
+
+  it('is not given more time by workers that go on with it', async () => {
+    await created({ spec: { terminationGracePeriodNs: 3_600e9 } });
+    await fleetOf(1);
+    const { operationId } = await worker.schedulers.deleteScheduler(name);
+    const patience = async (): Promise<unknown> => {
+      const [row] = await postgres.sql<{ progress: object }>(`SELECT progress FROM maestro.operations WHERE id = $1`, [
+        operationId,
+      ]);
+      return row?.progress;
+    };
+    await worker.runner.drain(name);
+    const first = await patience();
+    expect(first).toEqual({ left: 1, patienceUntilMs: expect.any(Number) });
+    await openFleetWorker({ stores: another, rooms, runtime }).runner.drain(name);
+    expect(await patience()).toEqual(first);
+    await postgres.sql(`UPDATE maestro.operations SET progress = jsonb_set(progress, '{patienceUntilMs}', '1')`);
+    await worker.runner.drain(name);
+    expect((await postgres.operations.get(name, operationId))?.operation.status).toBe('error');
+  });
+
+  it('that is canceled stays as far as it came, says so, and can be repeated', async () => {
+    await created();
+    const [id] = await fleetOf(1);
+    const { operationId } = await worker.schedulers.deleteScheduler(name);
+    await worker.runner.drain(name);
+    await worker.operations.cancelOperation(name, operationId);
+    await worker.runner.drain(name);
+    expect((await postgres.operations.get(name, operationId))?.operation.status).toBe('canceled');
+    expect(await history({ scheduler: name, id: operationId })).toContain(
+      'the scheduler stays `terminating`; delete it again to go on',
+    );
+    expect((await worker.schedulers.getScheduler(name)).state).toBe('terminating');
+    runtime.end(id!);
+    await worker.schedulers.deleteScheduler(name);
     await worker.runner.drain(name);
     expect(await postgres.schedulers.getScheduler(name)).toBeNull();
   });
@@ -622,6 +775,23 @@ describe('a health cycle', () => {
 
   it.each<[string, () => Promise<unknown>]>([
     ['is creating', () => worker.schedulers.createScheduler(name, aSchedulerDefinition())],
+    [
+      'is creating, whose creation waits for the runtime to come back',
+      async () => {
+        await worker.schedulers.createScheduler(name, aSchedulerDefinition());
+        runtime.isReachable = false;
+        await worker.runner.drain(name);
+      },
+    ],
+    [
+      'is going, with a deletion that waits for its instances',
+      async () => {
+        await created();
+        await fleetOf(1);
+        await worker.schedulers.deleteScheduler(name);
+        await worker.runner.drain(name);
+      },
+    ],
     ['is being deleted', async () => created().then(() => worker.schedulers.deleteScheduler(name))],
     [
       'has work that is open',
@@ -648,6 +818,53 @@ describe('a health cycle', () => {
     await worker.operations.enqueue({ scheduler: name, definition: 'add_rooms', input: { amount: 3 }, actor: 'api' });
     await worker.healthCycle.look(name);
     expect(worker.wakeUps.rings).toContainEqual({ kind: 'health', scheduler: name, delayMs: 1_000 });
+  });
+
+  it('heals a fleet whose scheduler is `creating` because a version change waits', async () => {
+    await created({ roomsReplicas: 2 });
+    await converge();
+    const waiting = (await postgres.operations.insert({
+      scheduler: name,
+      definition: 'switch_active_version',
+      input: { newActiveVersion: 'v2.0.0' },
+      actor: 'api',
+    }))!;
+    await postgres.operations.wait((await postgres.operations.claimNext(name, 'me', 60_000))!, 60_000);
+    await postgres.schedulers.setState(name, 'creating');
+    const [dead] = await instanceIds();
+    runtime.kill(dead!);
+    await hearFleet(rooms, runtime, name);
+    await worker.healthCycle.look(name);
+    expect(await operationsOf('pending')).toMatchObject([{ definition: 'health_controller' }]);
+    await worker.runner.drainDue(name);
+    expect(await instanceIds()).toHaveLength(2);
+    expect((await postgres.operations.get(name, waiting.id))?.operation.status).toBe('in_progress');
+  });
+
+  it('does not act before the scheduler has a place, though it was ordered', async () => {
+    await worker.schedulers.createScheduler(name, aSchedulerDefinition());
+    await postgres.sql(`UPDATE maestro.operations SET not_before = now() + interval '1 h'`);
+    const operation = await run('health_controller', {});
+    expect(operation).toMatchObject({ status: 'finished', input: { tookAction: false } });
+  });
+
+  it('says why it ordered what it ordered', async () => {
+    await created({ roomsReplicas: 10 });
+    await converge();
+    const ordered = async (): Promise<string[]> =>
+      (await operationsOf('final')).slice(1).map(({ definition, reason }) => `${definition}: ${reason}`);
+    expect(await ordered()).toEqual([
+      'health_controller: 0 rooms are available, 10 are wanted: roomsReplicas = 10',
+      'add_rooms: 0 rooms are available, 10 are wanted: roomsReplicas = 10',
+    ]);
+    const [stuck] = await instanceIds();
+    runtime.report(stuck!, { status: 'pending' });
+    await rooms.createRoom({ id: 'arena-stuck', scheduler: name, version: 'v1.0.0', validation: false });
+    nowMs += roomLimits.initializationTimeoutMs + 1;
+    await worker.healthCycle.look(name);
+    await worker.runner.drain(name);
+    expect((await ordered())[2]).toMatch(/^health_controller: 1 rooms expired: initialization_timeout/);
+    expect((await ordered())[3]).toBe('remove_rooms: 1 rooms expired: initialization_timeout');
   });
 
   it('orders nothing while the room state is being rebuilt', async () => {
@@ -682,14 +899,14 @@ describe('a health cycle', () => {
     }
     const failing = openFleetWorker({
       stores: postgres,
-      operations: new Failing(postgres.unitOfWork),
+      operations: new Failing(postgres.unitOfWork, postgres.listener),
       rooms,
       runtime,
     });
     await failing.healthCycle.look(name);
     await eventually(async () => {
       await failing.runner.drain(name);
-      expect(await postgres.operations.hasOpen(name)).toBe(false);
+      expect(await postgres.operations.isBusy(name)).toBe(false);
     });
     expect((await operationsOf('final')).map(({ definition, attempt }) => [definition, attempt])).toEqual([
       ['create_scheduler', 1],

@@ -16,20 +16,33 @@ import { createHttpApplication } from '../../src/api/http/http-application';
 import { encodeMessage } from '../../src/api/http/protojson';
 import { ManagementApiModule } from '../../src/api/management/management-api.module';
 import { managementGrpcServices } from '../../src/api/management/management-grpc-services';
+import { clearablePaths } from '../../src/domain/scheduler/patch-definition';
 import { DomainError } from '../../src/domain/errors';
 import type { ErrorKind } from '../../src/domain/errors';
+import { comments } from '../../src/proto/gen/comments';
 import { file_api_v1_operations, OperationsService } from '../../src/proto/gen/api/v1/operations_pb';
 import { RoomsService } from '../../src/proto/gen/api/v1/rooms_pb';
 import { file_api_v1_scheduler_messages } from '../../src/proto/gen/api/v1/scheduler_messages_pb';
 import { file_api_v1_schedulers, SchedulersService } from '../../src/proto/gen/api/v1/schedulers_pb';
+import { file_maestro_extensions_v1_patch_scheduler_extensions } from '../../src/proto/gen/maestro/extensions/v1/patch_scheduler_extensions_pb';
+import {
+  file_maestro_v1_operation_details,
+  OperationDetailsService,
+} from '../../src/proto/gen/maestro/v1/operation_details_pb';
+import {
+  file_maestro_v1_scheduler_plans,
+  SchedulerPlansService,
+} from '../../src/proto/gen/maestro/v1/scheduler_plans_pb';
 import { eventually } from '../support/eventually';
 import { fakeManagementFeatures } from '../support/fake-management-features';
 import { GrpcClient } from '../support/grpc-client';
-import { managementMessages, managementMethods } from '../support/management-wire';
+import { managementMessages, managementMethods, ownMessages, ownMethods } from '../support/management-wire';
 import { RecordedLog } from '../support/recorded-log';
 
 const schedulers = SchedulersService.method;
 const operations = OperationsService.method;
+const plans = SchedulerPlansService.method;
+const details = OperationDetailsService.method;
 const loopback = '127.0.0.1';
 
 /** Every kind of field once, with numbers that a 32-bit float cannot hold exactly. */
@@ -79,14 +92,36 @@ const arena: JsonObject = {
   matchAllocation: { maxMatches: 4 },
 };
 
+/** What PATCH can say, each kind of field once. */
+const patch: JsonObject = {
+  name: 'arena',
+  maxSurge: '',
+  roomsReplicas: 0,
+  portRange: { end: 9 },
+  spec: {
+    terminationGracePeriod: '0.000000015s',
+    toleration: '',
+    containers: [{}, { image: 'room:2', command: ['./room'], limits: { cpu: '1' }, ports: [{ name: 'game' }] }],
+  },
+  autoscaling: { enabled: false, policy: { parameters: { roomOccupancy: { readyTarget: 0.1 } } } },
+  forwarders: [{ name: 'matchmaker' }],
+  annotations: { team: '' },
+  matchAllocation: {},
+  extensions: { clear: ['labels', 'spec.containers[0].command'] },
+};
+
 interface RpcCase {
   method: UnaryMethod;
   message: JsonObject;
   /** The same over REST: verb and path; a POST, PUT or PATCH sends the message as its body. */
   rest: string;
+  /** The body, where it is another than the message. */
+  body?: JsonObject;
+  /** The code of the error that both answer. */
+  code?: number;
 }
 
-/** Each rpc that there is a handler for, at least once. */
+/** Each rpc at least once. */
 const rpcCases: readonly RpcCase[] = [
   { method: schedulers.listSchedulers, message: {}, rest: 'GET /schedulers' },
   {
@@ -110,6 +145,95 @@ const rpcCases: readonly RpcCase[] = [
     rest: 'POST /schedulers',
   },
   { method: schedulers.createScheduler, message: { labels: { a: '\0' } }, rest: 'POST /schedulers' },
+  {
+    method: schedulers.getSchedulerVersions,
+    message: { schedulerName: 'arena' },
+    rest: 'GET /schedulers/arena/versions',
+  },
+  {
+    method: schedulers.getSchedulerVersions,
+    message: { schedulerName: 'nowhere' },
+    rest: 'GET /schedulers/nowhere/versions',
+    code: 5,
+  },
+  { method: schedulers.newSchedulerVersion, message: arena, rest: 'POST /schedulers/arena' },
+  { method: schedulers.newSchedulerVersion, message: { name: 'arena' }, rest: 'POST /schedulers/arena' },
+  {
+    method: schedulers.newSchedulerVersion,
+    message: { ...arena, name: 'busy' },
+    rest: 'POST /schedulers/busy',
+    code: 9,
+  },
+  {
+    method: schedulers.newSchedulerVersion,
+    message: { ...arena, name: 'nowhere' },
+    rest: 'POST /schedulers/nowhere',
+    code: 5,
+  },
+  {
+    method: schedulers.newSchedulerVersion,
+    message: { name: 'arena', forwarders: [{ options: { metadata: { a: ['\0'] } } }] },
+    rest: 'POST /schedulers/arena',
+    code: 3,
+  },
+  { method: schedulers.patchScheduler, message: patch, rest: 'PATCH /schedulers/arena' },
+  { method: schedulers.patchScheduler, message: { name: 'arena', spec: {} }, rest: 'PATCH /schedulers/arena' },
+  { method: schedulers.patchScheduler, message: { name: 'arena', autoscaling: {} }, rest: 'PATCH /schedulers/arena' },
+  {
+    method: schedulers.patchScheduler,
+    message: { name: 'arena', extensions: { clear: ['annotations', 'labels'] } },
+    rest: 'PATCH /schedulers/arena',
+    body: { annotations: {}, labels: {} },
+  },
+  { method: schedulers.patchScheduler, message: { name: 'arena' }, rest: 'PATCH /schedulers/arena', code: 6 },
+  { method: schedulers.patchScheduler, message: { ...patch, name: 'busy' }, rest: 'PATCH /schedulers/busy', code: 9 },
+  { method: schedulers.patchScheduler, message: { ...patch, name: 'é' }, rest: 'PATCH /schedulers/%C3%A9', code: 5 },
+  {
+    method: schedulers.patchScheduler,
+    message: { name: 'arena', extensions: { clear: ['\0'] } },
+    rest: 'PATCH /schedulers/arena',
+    code: 3,
+  },
+  {
+    method: schedulers.switchActiveVersion,
+    message: { schedulerName: 'arena', version: 'v1.0.0' },
+    rest: 'PUT /schedulers/arena',
+  },
+  { method: schedulers.switchActiveVersion, message: { schedulerName: 'arena' }, rest: 'PUT /schedulers/arena' },
+  { method: schedulers.switchActiveVersion, message: { schedulerName: 'busy' }, rest: 'PUT /schedulers/busy', code: 9 },
+  {
+    method: schedulers.switchActiveVersion,
+    message: { schedulerName: 'nowhere' },
+    rest: 'PUT /schedulers/nowhere',
+    code: 5,
+  },
+  {
+    method: schedulers.switchActiveVersion,
+    message: { schedulerName: 'arena', version: '\0' },
+    rest: 'PUT /schedulers/arena',
+    code: 3,
+  },
+  { method: plans.planVersion, message: { patch }, rest: 'POST /schedulers/arena/plan', body: patch },
+  {
+    method: plans.planVersion,
+    message: { patch: { name: 'arena', extensions: { clear: ['labels'] } } },
+    rest: 'POST /schedulers/arena/plan?as=patch',
+    body: { labels: {} },
+  },
+  { method: plans.planVersion, message: { patch: { name: 'arena' } }, rest: 'POST /schedulers/arena/plan', body: {} },
+  {
+    method: plans.planVersion,
+    message: { version: arena },
+    rest: 'POST /schedulers/arena/plan?as=version',
+    body: { ...arena, name: 'other' },
+  },
+  {
+    method: plans.planVersion,
+    message: { version: { name: 'nowhere' } },
+    rest: 'POST /schedulers/nowhere/plan?as=version',
+    body: {},
+    code: 5,
+  },
   { method: schedulers.deleteScheduler, message: { schedulerName: 'arena' }, rest: 'DELETE /schedulers/arena' },
   { method: schedulers.deleteScheduler, message: { schedulerName: 'é/%' }, rest: 'DELETE /schedulers/%C3%A9%2F%25' },
   {
@@ -131,6 +255,41 @@ const rpcCases: readonly RpcCase[] = [
     method: operations.getOperation,
     message: { schedulerName: 'arena', operationId: 'op-2' },
     rest: 'GET /schedulers/arena/operations/op-2',
+    code: 5,
+  },
+  {
+    method: details.getOperationDetails,
+    message: { schedulerName: 'arena', operationId: 'op-1' },
+    rest: 'GET /schedulers/arena/operations/op-1/details',
+  },
+  {
+    method: details.getOperationDetails,
+    message: { schedulerName: 'é/%', operationId: 'op-2' },
+    rest: 'GET /schedulers/%C3%A9%2F%25/operations/op-2/details',
+    code: 5,
+  },
+  {
+    method: details.getOperationDetails,
+    message: { schedulerName: 'arena', operationId: '\0' },
+    rest: 'GET /schedulers/arena/operations/%00/details',
+    code: 3,
+  },
+  {
+    method: operations.cancelOperation,
+    message: { schedulerName: 'arena', operationId: 'op-1' },
+    rest: 'POST /schedulers/arena/operations/op-1/cancel',
+  },
+  {
+    method: operations.cancelOperation,
+    message: { schedulerName: 'arena', operationId: 'op-0' },
+    rest: 'POST /schedulers/arena/operations/op-0/cancel',
+    code: 10,
+  },
+  {
+    method: operations.cancelOperation,
+    message: { schedulerName: 'arena', operationId: "' OR 1=1" },
+    rest: "POST /schedulers/arena/operations/'%20OR%201=1/cancel",
+    code: 5,
   },
 ];
 
@@ -160,6 +319,44 @@ describe('the messages of the management API', () => {
         `${method.name}Response`,
       ]);
     }
+  });
+});
+
+describe('our own messages', () => {
+  const files = [
+    file_maestro_v1_scheduler_plans,
+    file_maestro_v1_operation_details,
+    file_maestro_extensions_v1_patch_scheduler_extensions,
+  ];
+  const messages = new Map(files.flatMap((file) => file.messages).map((message) => [message.typeName, message]));
+
+  it.each(Object.entries(ownMessages))('numbers, names and types the fields of %s once and for all', (name, fields) => {
+    expect(messages.get(name)?.fields.map(describeField)).toEqual(fields);
+  });
+
+  it('are these and no other', () => {
+    expect([...messages.keys()].sort()).toEqual(Object.keys(ownMessages).sort());
+    const services = files.flatMap((file) => file.services);
+    expect(
+      Object.fromEntries(services.map(({ typeName, methods }) => [typeName, methods.map(({ name }) => name)])),
+    ).toEqual(ownMethods);
+  });
+
+  it("are one optional field in v10's messages, of requests only", () => {
+    const extended = [file_api_v1_schedulers, file_api_v1_scheduler_messages, file_api_v1_operations].flatMap((file) =>
+      file.messages.flatMap(({ name, fields }) =>
+        fields.filter(({ number }) => number === 1001).map((field) => `${name}: ${describeField(field)}`),
+      ),
+    );
+    expect(extended).toEqual([
+      'PatchSchedulerRequest: 1001 extensions maestro.extensions.v1.PatchSchedulerExtensions?',
+    ]);
+  });
+});
+
+describe('what a patch can clear', () => {
+  it.each(clearablePaths)('tells of %s', (path) => {
+    expect(comments['maestro.extensions.v1.PatchSchedulerExtensions.clear']).toContain(`\`${path}\``);
   });
 });
 
@@ -198,13 +395,14 @@ describe('the management API over gRPC', () => {
   }
 
   type Outcome = { json: unknown } | { code: number; message: string };
+  type Told = { outcome: Outcome; asked: unknown[] };
 
-  async function overRest({ rest, message }: RpcCase): Promise<Outcome> {
+  async function overRest({ rest, message, body: sent = message }: RpcCase): Promise<Outcome> {
     const [verb = '', path = ''] = rest.split(' ');
     const hasBody = ['POST', 'PUT', 'PATCH'].includes(verb);
     const answer = await fetch(restUrl + path, {
       method: verb,
-      ...(hasBody ? { body: JSON.stringify(message) } : {}),
+      ...(hasBody ? { body: JSON.stringify(sent) } : {}),
     });
     const body = (await answer.json()) as { code: number; message: string };
     return answer.ok ? { json: body } : { code: body.code, message: withoutId(body.message) };
@@ -221,17 +419,17 @@ describe('the management API over gRPC', () => {
   }
 
   /** The same call over both, each on features that know the scheduler `arena`, with what the features were asked. */
-  async function overBoth(rpcCase: RpcCase): Promise<{ rest: unknown; grpc: unknown }> {
-    const run = async (call: (rpcCase: RpcCase) => Promise<Outcome>): Promise<unknown> => {
+  async function overBoth(rpcCase: RpcCase): Promise<{ rest: Told; grpc: Told }> {
+    const run = async (call: (rpcCase: RpcCase) => Promise<Outcome>): Promise<Told> => {
       const { failWith } = features.schedulers;
       features.schedulers.failWith = null;
       features.schedulers.stored.clear();
       await client.call(schedulers.createScheduler, fromJson(schedulers.createScheduler.input, arena));
       features.schedulers.failWith = failWith;
-      features.schedulers.calls.length = 0;
-      features.operations.calls.length = 0;
+      const asked = [features.schedulers.calls, features.plans.calls, features.operations.calls];
+      for (const calls of asked) calls.length = 0;
       const outcome = await call(rpcCase);
-      return { outcome, asked: [...features.schedulers.calls, ...features.operations.calls] };
+      return { outcome, asked: asked.flat() };
     };
     return { rest: await run(overRest), grpc: await run(overGrpc) };
   }
@@ -246,13 +444,28 @@ describe('the management API over gRPC', () => {
     it.each(rpcCases.map(named))('answers %s alike', async (_name, rpcCase) => {
       const { rest, grpc } = await overBoth(rpcCase);
       expect(grpc).toEqual(rest);
+      if (rpcCase.code !== undefined) expect(rest.outcome).toMatchObject({ code: rpcCase.code });
     });
 
-    it('has a case here for every rpc that has a handler', () => {
+    it('has a handler for every rpc, and a case here', () => {
+      const all = Object.entries({ ...managementMethods, ...ownMethods })
+        .flatMap(([service, methods]) => methods.map((name) => `${service}/${name}`))
+        .sort();
       const implemented = managementGrpcServices(app).flatMap(([service, handlers]) =>
-        service.methods.filter(({ localName }) => localName in handlers).map(({ name }) => name),
+        service.methods.filter(({ localName }) => localName in handlers).map((method) => methodPath(method).slice(1)),
       );
-      expect([...new Set(rpcCases.map(({ method }) => method.name))].sort()).toEqual(implemented.sort());
+      expect(implemented.sort()).toEqual(all);
+      const cases = new Set(rpcCases.map(({ method }) => methodPath(method).slice(1)));
+      expect([...cases].sort()).toEqual(all);
+    });
+
+    it('has a successful case here for every rpc', async () => {
+      const successful = new Set<string>();
+      for (const rpcCase of rpcCases) {
+        const { rest } = await overBoth(rpcCase);
+        if ('json' in rest.outcome) successful.add(methodPath(rpcCase.method));
+      }
+      expect(successful).toEqual(new Set(rpcCases.map(({ method }) => methodPath(method))));
     });
 
     it.each(Object.keys(errorTable) as ErrorKind[])('answers a failure of the kind %s alike', async (kind) => {
@@ -300,6 +513,21 @@ describe('the management API over gRPC', () => {
       const bytes = Buffer.from([0x9a, 0x06, 1, 0x78]);
       expect(await client.callWithBytes(methodPath(schedulers.listSchedulers), bytes)).toHaveLength(0);
       expect(features.schedulers.calls).toEqual([['list', {}]]);
+    });
+
+    it('refuses a plan of neither a patch nor a version', async () => {
+      await expect(client.call(plans.planVersion, {})).rejects.toMatchObject({
+        code: status.INVALID_ARGUMENT,
+        details: 'malformed request: give a patch or a version',
+      });
+    });
+
+    it('names a NUL character in a message within by its whole path', async () => {
+      const message = fromJson(plans.planVersion.input, { patch: { extensions: { clear: ['a\0'] } } });
+      await expect(client.call(plans.planVersion, message)).rejects.toMatchObject({
+        code: status.INVALID_ARGUMENT,
+        details: 'malformed request: field "patch.extensions.clear[0]": text must not contain a NUL character',
+      });
     });
 
     it.each([
@@ -427,7 +655,13 @@ describe('the management API over gRPC', () => {
   });
 
   describe('health', () => {
-    it.each([[''], ['api.v1.SchedulersService'], ['api.v1.OperationsService']])('serves %p', async (name) => {
+    it.each([
+      [''],
+      ['api.v1.SchedulersService'],
+      ['api.v1.OperationsService'],
+      ['maestro.v1.SchedulerPlansService'],
+      ['maestro.v1.OperationDetailsService'],
+    ])('serves %p', async (name) => {
       expect(await client.checkHealth(name)).toBe('SERVING');
     });
 
@@ -464,11 +698,13 @@ describe('the management API over gRPC', () => {
         'api.v1.OperationsService',
         'api.v1.SchedulersService',
         'grpc.health.v1.Health',
+        'maestro.v1.OperationDetailsService',
+        'maestro.v1.SchedulerPlansService',
       ]);
     });
 
     it.each(['v1', 'v1alpha'] as const)('resolves messages with everything that they need (%s)', async (version) => {
-      for (const service of [SchedulersService, OperationsService]) {
+      for (const service of [SchedulersService, OperationsService, SchedulerPlansService, OperationDetailsService]) {
         const described = await client.describe(service.typeName, version);
         const methods = described.getService(service.typeName)?.methods ?? [];
         expect(methods.map(({ name }) => name)).toEqual(service.methods.map(({ name }) => name));

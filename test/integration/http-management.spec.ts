@@ -2,124 +2,34 @@ import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { Registry } from 'prom-client';
 import { createHttpApplication } from '../../src/api/http/http-application';
 import { ManagementApiModule, managementOpenApi } from '../../src/api/management/management-api.module';
-import { DomainError } from '../../src/domain/errors';
-import type { Operation } from '../../src/domain/operation/operation';
-import type { FleetCounts } from '../../src/domain/room/room';
-import type { Scheduler, SchedulerDefinition } from '../../src/domain/scheduler/scheduler';
-import { OperationsService } from '../../src/features/operations/operations.service';
-import { SchedulersService } from '../../src/features/schedulers/schedulers.service';
+import { fakeManagementFeatures } from '../support/fake-management-features';
 import { RecordedLog } from '../support/recorded-log';
 
-/** Keeps schedulers in memory and remembers what it was asked. */
-class FakeSchedulers {
-  readonly stored = new Map<string, Scheduler>();
-  readonly calls: unknown[][] = [];
-  failWith: Error | null = null;
-
-  async createScheduler(name: string, definition: SchedulerDefinition): Promise<Scheduler> {
-    this.calls.push(['create', name, definition]);
-    if (this.failWith !== null) throw this.failWith;
-    if (this.stored.has(name)) {
-      throw new DomainError(
-        'already_exists',
-        'scheduler.exists',
-        `error creating scheduler ${name}: name already exists`,
-      );
-    }
-    const at = new Date('2026-05-01T10:00:00.123Z');
-    const scheduler: Scheduler = {
-      name,
-      state: 'creating',
-      version: 'v1.0.0',
-      rollbackVersion: '',
-      createdAt: at,
-      versionCreatedAt: at,
-      lastDownscaleAt: null,
-      definition,
-    };
-    this.stored.set(name, scheduler);
-    return scheduler;
-  }
-
-  async getScheduler(name: string, version?: string): Promise<Scheduler> {
-    this.calls.push(['get', name, version]);
-    const scheduler = this.stored.get(name);
-    if (!scheduler) throw new DomainError('not_found', 'scheduler.not_found', `scheduler ${name} not found`);
-    return scheduler;
-  }
-
-  async listSchedulers(filter: object): Promise<Scheduler[]> {
-    this.calls.push(['list', filter]);
-    if (this.failWith !== null) throw this.failWith;
-    return [...this.stored.values()];
-  }
-
-  async deleteScheduler(name: string): Promise<{ operationId: string }> {
-    this.calls.push(['delete', name]);
-    return { operationId: 'op-1' };
-  }
-
-  async describeFleets(game?: string): Promise<{ scheduler: Scheduler; counts: FleetCounts }[]> {
-    this.calls.push(['info', game]);
-    const counts = { rooms: { ready: 3, occupied: 2, pending: 1, terminating: 0 } } as FleetCounts;
-    return [...this.stored.values()].map((scheduler) => ({ scheduler, counts }));
-  }
-}
-
-class FakeOperations {
-  readonly calls: unknown[][] = [];
-  readonly operation: Operation = {
-    id: 'op-1',
-    scheduler: 'arena',
-    definition: 'add_rooms',
-    input: { amount: 2 },
-    status: 'in_progress',
-    attempt: 1,
-    actor: 'health_controller',
-    createdAt: new Date('2026-05-01T10:00:00Z'),
-    leaseExpiresAt: new Date('2026-05-01T10:00:05.5Z'),
-  };
-
-  async listOperations(scheduler: string, query: object): Promise<unknown> {
-    this.calls.push(['list', scheduler, query]);
-    return scheduler === 'empty'
-      ? { page: 1, pageSize: 0, total: 0, operations: [] }
-      : { page: 1, pageSize: 1, total: 1, operations: [this.operation] };
-  }
-
-  async getOperation(scheduler: string, id: string): Promise<unknown> {
-    this.calls.push(['get', scheduler, id]);
-    return { operation: this.operation, history: [{ createdAt: new Date('2026-05-01T10:00:00Z'), event: 'Created' }] };
-  }
+/** A row with all but its last cell as its title, which is not as long as a body may be. */
+function titled<R extends [...unknown[], RegExp]>(row: R): [title: string, ...R] {
+  return [row.slice(0, -1).map(String).join(' ').slice(0, 80), ...row];
 }
 
 describe('the management API over REST', () => {
   let app: NestFastifyApplication;
-  let schedulers: FakeSchedulers;
-  let operations: FakeOperations;
+  let features: ReturnType<typeof fakeManagementFeatures>;
+  let schedulers: (typeof features)['schedulers'];
+  let operations: (typeof features)['operations'];
   let log: RecordedLog;
   let registry: Registry;
 
   beforeEach(async () => {
-    schedulers = new FakeSchedulers();
-    operations = new FakeOperations();
+    features = fakeManagementFeatures();
+    ({ schedulers, operations } = features);
     log = new RecordedLog();
     registry = new Registry();
-    app = await createHttpApplication(
-      ManagementApiModule.register({
-        providers: [
-          { provide: SchedulersService, useValue: schedulers },
-          { provide: OperationsService, useValue: operations },
-        ],
-      }),
-      {
-        logger: log,
-        bodyLimitBytes: 2000,
-        allowedHosts: ['maestro.example'],
-        metrics: { registry, service: 'management-api' },
-        openApi: managementOpenApi,
-      },
-    );
+    app = await createHttpApplication(ManagementApiModule.register({ providers: features.providers }), {
+      logger: log,
+      bodyLimitBytes: 2000,
+      allowedHosts: ['maestro.example'],
+      metrics: { registry, service: 'management-api' },
+      openApi: managementOpenApi,
+    });
     await app.init();
     await app.getHttpAdapter().getInstance().ready();
   });
@@ -360,6 +270,7 @@ describe('the management API over REST', () => {
     );
 
     it('tolerates and ignores a body on GET and DELETE', async () => {
+      await create({ name: 'arena' });
       const body = 'not JSON';
       expect((await call('GET', '/schedulers', { body })).status).toBe(200);
       expect((await call('DELETE', '/schedulers/arena', { body })).json).toEqual({ operationId: 'op-1' });
@@ -402,7 +313,7 @@ describe('the management API over REST', () => {
             definitionName: 'add_rooms',
             lease: { ttl: '2026-05-01T10:00:05Z' },
             schedulerName: 'arena',
-            createdAt: '2026-05-01T10:00:00Z',
+            createdAt: '2026-05-01T10:00:00.123Z',
           },
         ],
       });
@@ -445,12 +356,348 @@ describe('the management API over REST', () => {
           status: 'in_progress',
           definitionName: 'add_rooms',
           schedulerName: 'arena',
-          createdAt: '2026-05-01T10:00:00Z',
+          createdAt: '2026-05-01T10:00:00.123Z',
           input: { amount: 2 },
-          executionHistory: [{ createdAt: '2026-05-01T10:00:00Z', event: 'Created' }],
+          executionHistory: [{ createdAt: '2026-05-01T10:00:00.123Z', event: 'Created' }],
         },
       });
       expect(operations.calls).toEqual([['get', 'arena', 'op-1']]);
+    });
+
+    it('gets the details of one that runs: who, why, which attempt, when', async () => {
+      expect((await call('GET', '/schedulers/arena/operations/op-1/details')).json).toEqual({
+        details: {
+          id: 'op-1',
+          schedulerName: 'arena',
+          definitionName: 'add_rooms',
+          status: 'in_progress',
+          actor: 'health_controller',
+          reason: '',
+          attempt: 1,
+          waiting: false,
+          createdAt: '2026-05-01T10:00:00.123Z',
+          startedAt: '2026-05-01T10:00:00.123Z',
+        },
+      });
+      expect(operations.calls).toEqual([['get', 'arena', 'op-1']]);
+    });
+
+    it('gets no details of one that is not there', async () => {
+      expect(await call('GET', '/schedulers/arena/operations/op-2/details')).toMatchObject({
+        status: 404,
+        json: { code: 5, message: 'operation op-2 not found in scheduler arena', details: [] },
+      });
+    });
+  });
+
+  describe('versions', () => {
+    const send = (method: string, url: string, body: object | string | Buffer) =>
+      call(method, url, { body: typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body) });
+    beforeEach(async () => {
+      await create({ name: 'arena' });
+      schedulers.calls.length = 0;
+    });
+
+    it('lists them', async () => {
+      expect(await call('GET', '/schedulers/arena/versions')).toMatchObject({
+        status: 200,
+        json: {
+          versions: [
+            { version: 'v1.1.0', isActive: false, createdAt: '2026-05-02T10:00:00Z' },
+            { version: 'v1.0.0', isActive: true, createdAt: '2026-05-01T10:00:00.123Z' },
+          ],
+        },
+      });
+      expect(schedulers.calls).toEqual([['versions', 'arena']]);
+    });
+
+    it('lists those of a scheduler that is called info', async () => {
+      await call('GET', '/schedulers/info/versions');
+      expect(schedulers.calls).toEqual([['versions', 'info']]);
+    });
+
+    it.each<[string, object, unknown[]]>([
+      [
+        'POST /schedulers/arena',
+        { name: 'other', game: 'g', max_surge: '1' },
+        ['new version', 'arena', expect.objectContaining({ game: 'g', maxSurge: '1', roomsReplicas: 0 })],
+      ],
+      ['PATCH /schedulers/arena', { name: 'other', maxSurge: '1' }, ['patch', 'arena', { maxSurge: '1' }]],
+      [
+        'PUT /schedulers/arena',
+        { schedulerName: 'other', scheduler_nam: 1, version: 'v1.0.0' },
+        ['switch', 'arena', 'v1.0.0'],
+      ],
+      ['PUT /schedulers/arena', {}, ['switch', 'arena', '']],
+    ])('answers %s with the operation, for the name in the path', async (route, body, asked) => {
+      const [method = '', url = ''] = route.split(' ');
+      expect(await send(method, url, body)).toMatchObject({ status: 200, json: { operationId: 'op-2' } });
+      expect(schedulers.calls).toEqual([asked]);
+    });
+
+    it('gives a new version without portRange none, so that ports may have ranges of their own', async () => {
+      await send('POST', '/schedulers/arena', { portRange: null });
+      expect(schedulers.calls[0]?.[2]).not.toHaveProperty('portRange');
+    });
+
+    it.each<[string, object, object]>([
+      ['is empty', { annotations: {}, labels: {} }, { clear: ['annotations', 'labels'] }],
+      ['is null', { annotations: null, labels: null, maxSurge: '1' }, { maxSurge: '1' }],
+      ['has entries', { annotations: { a: '' } }, { annotations: { a: '' } }],
+      [
+        'is empty beside what else is cleared',
+        { labels: {}, extensions: { clear: ['forwarders'] } },
+        { clear: ['forwarders', 'labels'] },
+      ],
+      ['is empty and cleared', { labels: {}, extensions: { clear: ['labels'] } }, { clear: ['labels'] }],
+    ])('patches a map that %s', async (_name, body, patch) => {
+      expect((await send('PATCH', '/schedulers/arena', body)).status).toBe(200);
+      expect(schedulers.calls).toEqual([['patch', 'arena', patch]]);
+    });
+
+    it.each<[string, object]>([
+      ['nothing', {}],
+      ['empty lists', { forwarders: [], extensions: { clear: [] } }],
+      ['null', { spec: null, maxSurge: null, autoscaling: null, extensions: null }],
+      ['what cannot be patched', { name: 'b', game: 'g', version: 'v9.0.0', restartPolicy: 'Always', state: 'x' }],
+    ])('answers a patch of %s with 409 and code 6', async (_name, body) => {
+      expect(await send('PATCH', '/schedulers/arena', body)).toMatchObject({
+        status: 409,
+        json: { code: 6, message: 'no change found to scheduler arena', details: [] },
+      });
+    });
+
+    it.each<[string, object]>([
+      ['POST', { game: 'g' }],
+      ['PATCH', { maxSurge: '1' }],
+      ['PUT', { version: 'v1.0.0' }],
+    ])(
+      'answers %s during a version change with 400 and code 9, and of an unknown one with 404',
+      async (method, body) => {
+        expect(await send(method, '/schedulers/busy', body)).toMatchObject({
+          status: 400,
+          json: {
+            code: 9,
+            message: 'there is already an ongoing version operation (id: op-1) for scheduler busy',
+            details: [],
+          },
+        });
+        expect(await send(method, '/schedulers/nope', body)).toMatchObject({
+          status: 404,
+          json: { code: 5, message: 'scheduler nope not found', details: [] },
+        });
+      },
+    );
+
+    const malformed: [method: string, name: string, body: string | Buffer, message: RegExp][] = [
+      ['POST', 'arena', '{"maxSurge":40}', /field "maxSurge": expected string, got 40$/],
+      ['POST', 'arena', '{"roomsReplicas":2147483648}', /field "roomsReplicas": .*2147483648/],
+      [
+        'POST',
+        'arena',
+        '{"spec":{"containers":[{"ports":[{"port":1.5}]}]}}',
+        /field "spec.containers\[0\].ports\[0\].port"/,
+      ],
+      ['PATCH', 'arena', '{"maxSurge":40}', /field "maxSurge": expected string, got 40$/],
+      ['PATCH', 'arena', '{"roomsReplicas":-2147483649}', /field "roomsReplicas": .*-2147483649/],
+      ['PATCH', 'arena', '{"roomsReplicas":"x"}', /field "roomsReplicas": expected a number, got "x"$/],
+      ['PATCH', 'arena', '{"spec":[]}', /field "spec"/],
+      ['PATCH', 'arena', '{"spec":{"terminationGracePeriod":"1m"}}', /field "spec.terminationGracePeriod"/],
+      ['PATCH', 'arena', '{"spec":{"containers":[null]}}', /field "spec.containers\[0\]"/],
+      ['PATCH', 'arena', '{"spec":{"containers":[{},{"image":1}]}}', /field "spec.containers\[1\].image"/],
+      ['PATCH', 'arena', '{"autoscaling":{"min":true}}', /field "autoscaling.min"/],
+      ['PATCH', 'arena', '{"autoscaling":{"max":1e10}}', /field "autoscaling.max"/],
+      ['PATCH', 'arena', '{"annotations":{"a":1}}', /field "annotations/],
+      ['PATCH', 'arena', '{"labels":[]}', /field "labels"/],
+      ['PATCH', 'arena', '{"labels":{"a":"\\u0000"}}', /field "labels.a": text must not contain a NUL character$/],
+      ['PATCH', 'arena', '{"forwarders":[{"options":{"metadata":{"a":["\\u0000"]}}}]}', /NUL/],
+      ['PATCH', 'arena', '{"extensions":{"clear":"labels"}}', /field "extensions.clear"/],
+      ['PATCH', 'arena', '{"extensions":{"clear":[1]}}', /field "extensions.clear"/],
+      ['PATCH', 'arena', '{"extensions":{"clear":["\\u0000"]}}', /field "extensions.clear\[0\]".*NUL/],
+      ['PATCH', 'arena', '{"extensions":["labels"]}', /field "extensions"/],
+      ['PATCH', 'arena', '{"maxSurge":"1","maxSurge":"2"}', /field "maxSurge" is given twice/],
+      ['PATCH', 'arena', '{"maxSurge":"1","max_surge":"2"}', /field "maxSurge": set multiple times$/],
+      [
+        'PATCH',
+        'arena',
+        '{"spec":{"terminationGracePeriod":"1s","termination_grace_period":"1s"}}',
+        /field "spec.terminationGracePeriod"/,
+      ],
+      ['PATCH', 'arena', '{"a":'.repeat(300), /nested deeper/],
+      ['PATCH', 'arena', Buffer.from([0x7b, 0x22, 0xff]), /not UTF-8/],
+      ['PATCH', '%00', '{"maxSurge":"1"}', /field "name": text must not contain a NUL character$/],
+      ['PUT', 'arena', '{"version":1}', /field "version": expected string, got 1$/],
+      ['PUT', 'arena', '{"version":"v1.0.0","version":"v1.1.0"}', /field "version" is given twice/],
+      ['PUT', 'arena', '{"version":"\\u0000"}', /field "version": text must not contain a NUL character$/],
+      ['PUT', 'arena', '"v1.0.0"', /^malformed request/],
+      ['PUT', 'arena', 'v1.0.0', /^malformed JSON/],
+    ];
+    it.each(malformed.map(titled))('refuses %s', async (_title, method, name, body, message) => {
+      expect(await send(method, `/schedulers/${name}`, body)).toMatchObject({
+        status: 400,
+        json: { code: 3, message: expect.stringMatching(message), details: [] },
+      });
+      expect(schedulers.calls).toEqual([]);
+    });
+
+    it.each(['POST', 'PATCH', 'PUT'])('refuses %s with a body over the limit', async (method) => {
+      expect(await send(method, '/schedulers/arena', { version: 'x'.repeat(3000) })).toMatchObject({
+        status: 413,
+        json: { code: 8, message: 'Request body is too large', details: [] },
+      });
+    });
+
+    it.each(["'; DROP TABLE schedulers; --", '*', '{p00}:rooms:arena', 'a\r\nFLUSHALL\r\n', '../../etc', '💥'])(
+      'looks for the scheduler %p as for any other',
+      async (name) => {
+        const url = `/schedulers/${encodeURIComponent(name)}`;
+        for (const [method, asked] of [
+          ['PATCH', ['patch', name, { maxSurge: '1' }]],
+          ['PUT', ['switch', name, '']],
+          ['POST', ['new version', name, expect.objectContaining({ maxSurge: '1' })]],
+        ] as const) {
+          expect(await send(method, url, { maxSurge: '1' })).toMatchObject({
+            status: 404,
+            json: { code: 5, message: `scheduler ${name} not found` },
+          });
+          expect(schedulers.calls.splice(0)).toEqual([asked]);
+        }
+      },
+    );
+
+    describe('planned', () => {
+      it('answers a patch with the plan, every status of rooms and null where there is no value', async () => {
+        const answer = await send('POST', '/schedulers/arena/plan', { name: 'other', maxSurge: '1', annotations: {} });
+        expect(answer.status).toBe(200);
+        expect(answer.json).toEqual({
+          problems: ['Scheduler.MaxSurge: MaxSurge is a required field'],
+          changes: [
+            { path: 'maxSurge', from: '25%', to: '', major: false },
+            {
+              path: 'autoscaling',
+              from: null,
+              to: { enabled: true, policy: { type: 'x', share: [0.1, 1] } },
+              major: false,
+            },
+            { path: 'spec.containers[0].ports', from: ['é', 1.5, true], to: null, major: true },
+          ],
+          bump: 'major',
+          version: 'v2.0.0',
+          rooms: {
+            pending: 0,
+            unready: 0,
+            ready: 3,
+            occupied: 12,
+            terminating: 0,
+            error: 0,
+            terminated: 0,
+            active: 0,
+            allocated: 0,
+          },
+          roomsWithMatches: 12,
+          steps: [
+            { action: 'validate_room', detail: 'starts one room' },
+            { action: 'switch_version', detail: 'makes v2.0.0 the active version' },
+          ],
+          blockedBy: [
+            { code: 'scheduler_terminating', detail: 'scheduler arena is being deleted' },
+            { code: 'version_change_open', detail: 'there is already one', operationId: 'op-1' },
+          ],
+        });
+        expect(features.plans.calls).toEqual([['plan patch', 'arena', { maxSurge: '1', clear: ['annotations'] }]]);
+      });
+
+      it.each<[string, object, unknown[]]>([
+        ['', {}, ['plan patch', 'arena', {}]],
+        ['?as=patch', { maxSurge: '1' }, ['plan patch', 'arena', { maxSurge: '1' }]],
+        ['?as=version', { name: 'b', game: 'g' }, ['plan version', 'arena', expect.objectContaining({ game: 'g' })]],
+        [
+          '?as=version&other=1&other=2',
+          { labels: {} },
+          ['plan version', 'arena', expect.objectContaining({ labels: {} })],
+        ],
+      ])('reads the body as %p says', async (query, body, asked) => {
+        expect((await send('POST', `/schedulers/arena/plan${query}`, body)).status).toBe(200);
+        expect(features.plans.calls).toEqual([asked]);
+      });
+
+      it('reads an empty body as the empty message', async () => {
+        expect((await call('POST', '/schedulers/arena/plan')).status).toBe(200);
+        expect(features.plans.calls).toEqual([['plan patch', 'arena', {}]]);
+      });
+
+      const malformedPlans: [query: string, body: string | Buffer, message: RegExp][] = [
+        ['?as=rollout', '{}', /^malformed request: field "as": must be one of patch, version, got "rollout"$/],
+        ['?as=', '{}', /field "as": must be one of patch, version, got ""$/],
+        ['?as=Version', '{}', /field "as"/],
+        ['?as=%00', '{}', /field "as"/],
+        ['?as=__proto__', '{}', /field "as"/],
+        ['?as=%zz', '{}', /invalid escape/],
+        ['?as=patch&as=version', '{}', /^too many values for field "as": patch, version$/],
+        ['', '{"maxSurge":40}', /^malformed request: field "maxSurge": expected string, got 40$/],
+        ['?as=version', '{"spec":{"containers":[{"image":1}]}}', /field "spec.containers\[0\].image"/],
+        ['', '{"roomsReplicas":2147483648}', /field "roomsReplicas"/],
+        ['', '{"max_surge":"1","maxSurge":"1"}', /field "maxSurge": set multiple times$/],
+        ['', '{"spec":{"toleration":"\\u0000"}}', /field "spec.toleration".*NUL/],
+        ['', '[]', /^malformed request/],
+        ['', '{"a":'.repeat(300), /nested deeper/],
+        ['', Buffer.from([0x7b, 0x22, 0xff]), /not UTF-8/],
+      ];
+      it.each(malformedPlans.map(titled))('refuses %s', async (_title, query, body, message) => {
+        expect(await send('POST', `/schedulers/arena/plan${query}`, body)).toMatchObject({
+          status: 400,
+          json: { code: 3, message: expect.stringMatching(message), details: [] },
+        });
+        expect(features.plans.calls).toEqual([]);
+      });
+
+      it('refuses a body over the limit, and does not find what is not there', async () => {
+        expect((await send('POST', '/schedulers/arena/plan', { maxSurge: 'x'.repeat(3000) })).status).toBe(413);
+        expect(await send('POST', '/schedulers/nowhere/plan', {})).toMatchObject({ status: 404, json: { code: 5 } });
+      });
+    });
+  });
+
+  describe('a cancellation', () => {
+    it.each([[''], ['{}'], ['not JSON'], ['{"operationId":"op-0"}']])(
+      'is asked for, with the body %p ignored',
+      async (body) => {
+        expect(await call('POST', '/schedulers/arena/operations/op-1/cancel?operationId=op-0', { body })).toMatchObject(
+          {
+            status: 200,
+            json: {},
+          },
+        );
+        expect(operations.calls).toEqual([['cancel', 'arena', 'op-1']]);
+      },
+    );
+
+    it('is too late for one that has ended', async () => {
+      expect(await call('POST', '/schedulers/arena/operations/op-0/cancel')).toMatchObject({
+        status: 409,
+        json: {
+          code: 10,
+          message: 'cannot cancel operation since status "finished" is a final status',
+          details: [],
+        },
+      });
+    });
+
+    it.each(['no-uuid', "' OR 1=1 --", 'a/b', '*', '1b6f2c9e-6a0e-4c1c-9a55-5f1f0a3c8d10'])(
+      'of %p, which is not there, is 404',
+      async (id) => {
+        expect(await call('POST', `/schedulers/arena/operations/${encodeURIComponent(id)}/cancel`)).toMatchObject({
+          status: 404,
+          json: { code: 5, message: `operation ${id} not found in scheduler arena` },
+        });
+      },
+    );
+
+    it('refuses a NUL character by the name of its field', async () => {
+      expect(await call('POST', '/schedulers/arena/operations/%00/cancel')).toMatchObject({
+        status: 400,
+        json: { code: 3, message: 'malformed request: field "operationId": text must not contain a NUL character' },
+      });
     });
   });
 
@@ -463,6 +710,12 @@ describe('the management API over REST', () => {
       ['GET', '/schedulers//operations'],
       ['GET', '/schedulers/a/operations/'],
       ['GET', '/schedulers/a/b/c/d'],
+      ['POST', '/schedulers//plan'],
+      ['POST', '/schedulers/a/plan/'],
+      ['POST', '/schedulers/a/add-rooms'],
+      ['POST', '/schedulers/a/operations//cancel'],
+      ['GET', '/schedulers/a/operations//details'],
+      ['GET', '/schedulers/a/operations/b/details/'],
       ['GET', '/Schedulers'],
       ['GET', '/scheduler/a/operations'],
       ['GET', '/docs/nope.js'],
@@ -479,10 +732,15 @@ describe('the management API over REST', () => {
       ['PATCH', '/schedulers'],
       ['OPTIONS', '/schedulers'],
       ['TRACE', '/schedulers'],
-      ['PUT', '/schedulers/info'],
       ['OPTIONS', '/schedulers/a'],
+      ['POST', '/schedulers/a/versions'],
+      ['GET', '/schedulers/a/plan'],
+      ['PATCH', '/schedulers/a/plan'],
       ['POST', '/schedulers/a/operations'],
       ['DELETE', '/schedulers/a/operations/b?x=1'],
+      ['POST', '/schedulers/a/operations/b'],
+      ['GET', '/schedulers/a/operations/b/cancel'],
+      ['POST', '/schedulers/a/operations/b/details'],
       ['POST', '/docs'],
     ])('answers 501 to %s %s', async (method, url) => {
       const answer = await call(method, url);
@@ -531,11 +789,28 @@ describe('the management API over REST', () => {
       ['GET', '/schedulers', '/schedulers', 200],
       ['GET', '/schedulers/info', '/schedulers/info', 200],
       ['GET', '/schedulers/a', '/schedulers/:schedulerName', 404],
-      ['DELETE', '/schedulers/a', '/schedulers/:schedulerName', 200],
+      ['GET', '/schedulers/a/versions', '/schedulers/:schedulerName/versions', 404],
+      ['POST', '/schedulers/a', '/schedulers/:schedulerName', 404],
+      ['PATCH', '/schedulers/a', '/schedulers/:schedulerName', 409],
+      ['PUT', '/schedulers/a', '/schedulers/:schedulerName', 404],
+      ['DELETE', '/schedulers/a', '/schedulers/:schedulerName', 404],
+      ['POST', '/schedulers/a/plan?as=version', '/schedulers/:schedulerName/plan', 200],
       ['GET', '/schedulers/a/operations', '/schedulers/:schedulerName/operations', 200],
-      ['GET', '/schedulers/a/operations/b', '/schedulers/:schedulerName/operations/:operationID', 200],
+      ['GET', '/schedulers/a/operations/op-1', '/schedulers/:schedulerName/operations/:operationID', 200],
+      [
+        'GET',
+        '/schedulers/a/operations/op-1/details',
+        '/schedulers/:schedulerName/operations/:operationID/details',
+        200,
+      ],
+      [
+        'POST',
+        '/schedulers/a/operations/op-1/cancel',
+        '/schedulers/:schedulerName/operations/:operationID/cancel',
+        200,
+      ],
       ['GET', '/nope/%20/raw', '', 404],
-      ['PUT', '/schedulers/a', '', 501],
+      ['PUT', '/schedulers/a/versions', '', 501],
     ])('counts %s %s under the handler %p', async (method, url, handler, code) => {
       await call(method, url);
       expect(await series()).toEqual([
@@ -559,15 +834,10 @@ describe('the management API over REST', () => {
     });
 
     it('shares one registry between applications', async () => {
-      const second = await createHttpApplication(
-        ManagementApiModule.register({
-          providers: [
-            { provide: SchedulersService, useValue: schedulers },
-            { provide: OperationsService, useValue: operations },
-          ],
-        }),
-        { logger: log, metrics: { registry, service: 'other' } },
-      );
+      const second = await createHttpApplication(ManagementApiModule.register({ providers: features.providers }), {
+        logger: log,
+        metrics: { registry, service: 'other' },
+      });
       await second.init();
       await second.inject({ method: 'GET', url: '/schedulers', headers: { host: 'localhost' } });
       await call('GET', '/schedulers');

@@ -1,11 +1,12 @@
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { OpenAPIObject } from '@nestjs/swagger';
+import { errorTable, httpErrors } from '../../src/api/http/error-table';
 import { createHttpApplication } from '../../src/api/http/http-application';
 import { ManagementApiModule, managementOpenApi } from '../../src/api/management/management-api.module';
 import { RoomsApiModule, roomsOpenApi } from '../../src/api/rooms/rooms-api.module';
-import { OperationsService } from '../../src/features/operations/operations.service';
 import { RoomPingsService } from '../../src/features/rooms/room-pings.service';
-import { SchedulersService } from '../../src/features/schedulers/schedulers.service';
+import { fakeManagementFeatures } from '../support/fake-management-features';
+import { managementMethods, ownMethods } from '../support/management-wire';
 import { RecordedLog } from '../support/recorded-log';
 
 type Schema = Record<string, unknown> & { properties?: Record<string, Schema> };
@@ -19,10 +20,7 @@ describe('the OpenAPI documents', () => {
     const options = { logger: new RecordedLog(), allowedHosts: [] };
     management = await createHttpApplication(
       ManagementApiModule.register({
-        providers: [
-          { provide: SchedulersService, useValue: {} },
-          { provide: OperationsService, useValue: {} },
-        ],
+        providers: fakeManagementFeatures().providers,
       }),
       { ...options, openApi: managementOpenApi },
     );
@@ -77,11 +75,28 @@ describe('the OpenAPI documents', () => {
       'POST /schedulers CreateScheduler',
       'GET /schedulers/info GetSchedulersInfo',
       'GET /schedulers/{schedulerName} GetScheduler',
+      'POST /schedulers/{schedulerName} NewSchedulerVersion',
+      'PATCH /schedulers/{schedulerName} PatchScheduler',
+      'PUT /schedulers/{schedulerName} SwitchActiveVersion',
       'DELETE /schedulers/{schedulerName} DeleteScheduler',
+      'GET /schedulers/{schedulerName}/versions GetSchedulerVersions',
+      'POST /schedulers/{schedulerName}/plan PlanVersion',
       'GET /schedulers/{schedulerName}/operations ListOperations',
       'GET /schedulers/{schedulerName}/operations/{operationID} GetOperation',
+      'POST /schedulers/{schedulerName}/operations/{operationID}/cancel CancelOperation',
+      'GET /schedulers/{schedulerName}/operations/{operationID}/details GetOperationDetails',
     ]);
     expect(await routes(rooms)).toEqual(['PUT /scheduler/{schedulerName}/rooms/{roomID}/ping UpdateRoomWithPing']);
+  });
+
+  it('has a route for every rpc', async () => {
+    const rpcs = Object.values((await documentOf(management)).paths).flatMap((item) =>
+      Object.values(item as Record<string, { 'x-rpc': string }>).map((operation) => operation['x-rpc']),
+    );
+    const all = Object.entries({ ...managementMethods, ...ownMethods }).flatMap(([service, methods]) =>
+      methods.map((name) => `${service}/${name}`),
+    );
+    expect(rpcs.sort()).toEqual(all.sort());
   });
 
   it('has a schema for each reference, and no other', async () => {
@@ -120,7 +135,9 @@ describe('the OpenAPI documents', () => {
           if (example === undefined) continue;
           const where = `${name}.${field} = ${JSON.stringify(example)}`;
           const jsonType = Array.isArray(example) ? 'array' : Number.isInteger(example) ? 'integer' : typeof example;
-          expect([where, type === 'number' && jsonType === 'integer' ? 'number' : jsonType]).toEqual([where, type]);
+          const isType = type === jsonType || (type === 'number' && jsonType === 'integer');
+          // Without a type it may be any JSON.
+          expect([where, type === undefined || isType]).toEqual([where, true]);
           if (property['enum']) expect(property['enum']).toContain(example);
           if (property['pattern']) expect(example).toMatch(new RegExp(property['pattern'] as string));
           if (property['minimum'] !== undefined) expect(example).toBeGreaterThanOrEqual(property['minimum'] as number);
@@ -169,16 +186,87 @@ describe('the OpenAPI documents', () => {
       page: { in: 'query', required: false, schema: { type: 'integer', minimum: 1, default: 1 } },
       perPage: { in: 'query', required: false, schema: { type: 'integer', minimum: 1, maximum: 100, default: 15 } },
     });
-    // An unknown scheduler has no operations: no 404.
-    expect(Object.keys(listing?.responses ?? {})).toEqual(['200', '400', '403', '500', '503', '504']);
   });
 
-  it('names the errors of every route', async () => {
-    const { paths } = await documentOf(management);
-    const post = paths['/schedulers']?.post;
-    expect(Object.keys(post?.responses ?? {})).toEqual(['200', '400', '403', '409', '413', '500', '503', '504']);
-    expect(post?.responses['409']).toMatchObject({
-      content: { 'application/json': { schema: { $ref: '#/components/schemas/Error' }, example: { code: 6 } } },
+  it('tells what the body of a plan can be, and how to say which', async () => {
+    const plan = (await documentOf(management)).paths['/schedulers/{schedulerName}/plan']?.post;
+    expect(plan?.parameters).toMatchObject([
+      { name: 'schedulerName', in: 'path', required: true },
+      { name: 'as', in: 'query', required: false, schema: { enum: ['patch', 'version'], default: 'patch' } },
+    ]);
+    expect(plan?.requestBody).toMatchObject({
+      content: {
+        'application/json': {
+          schema: {
+            anyOf: [
+              { $ref: '#/components/schemas/PatchSchedulerRequest' },
+              { $ref: '#/components/schemas/NewSchedulerVersionRequest' },
+            ],
+          },
+        },
+      },
     });
   });
+
+  const always = ['200', '400', '403', '500', '503', '504'];
+  it.each<[route: string, more: string[], codesOf400: number[]]>([
+    ['GET /schedulers', [], [3]],
+    ['POST /schedulers', ['409', '413'], [3, 3]],
+    ['GET /schedulers/info', [], [3]],
+    ['GET /schedulers/{schedulerName}', ['404'], [3]],
+    ['POST /schedulers/{schedulerName}', ['404', '409', '413'], [3, 3, 9]],
+    ['PATCH /schedulers/{schedulerName}', ['404', '409', '413'], [3, 3, 9]],
+    ['PUT /schedulers/{schedulerName}', ['404', '409', '413'], [3, 9]],
+    ['DELETE /schedulers/{schedulerName}', ['404', '413'], [3]],
+    ['GET /schedulers/{schedulerName}/versions', ['404'], [3]],
+    ['POST /schedulers/{schedulerName}/plan', ['404', '413'], [3]],
+    // An unknown scheduler has no operations: no 404.
+    ['GET /schedulers/{schedulerName}/operations', [], [3, 3]],
+    ['GET /schedulers/{schedulerName}/operations/{operationID}', ['404'], [3]],
+    ['GET /schedulers/{schedulerName}/operations/{operationID}/details', ['404'], [3]],
+    ['POST /schedulers/{schedulerName}/operations/{operationID}/cancel', ['404', '409', '413'], [3]],
+  ])('names the errors of %s, with when each comes', async (route, more, codesOf400) => {
+    const [verb = '', path = ''] = route.split(' ');
+    const responses = operationOf(await documentOf(management), verb, path).responses;
+    expect(Object.keys(responses)).toEqual([...always, ...more].sort());
+    for (const [status, { description, content }] of Object.entries(responses)) {
+      const where = `${route} ${status}`;
+      expect([where, description]).toEqual([where, expect.stringMatching(/\.$/)]);
+      if (status === '200') continue;
+      expect(content['application/json'].schema).toEqual({ $ref: '#/components/schemas/Error' });
+      for (const example of examplesOf(content['application/json'])) {
+        expect(errorStatuses).toContainEqual([example.code, Number(status)]);
+      }
+    }
+    expect(examplesOf(responses['400']!.content['application/json']).map(({ code }) => code)).toEqual(codesOf400);
+  });
+
+  it('tells the two reasons for which a patch is a conflict', async () => {
+    const { responses } = operationOf(await documentOf(management), 'PATCH', '/schedulers/{schedulerName}');
+    expect(examplesOf(responses['409']!.content['application/json'])).toMatchObject([
+      { code: 6, message: 'no change found to scheduler arena-eu' },
+      { code: 10 },
+    ]);
+  });
 });
+
+interface ErrorContent {
+  schema: object;
+  example?: { code: number; message: string };
+  examples?: Record<string, { summary: string; value: { code: number; message: string } }>;
+}
+type Responses = Record<string, { description: string; content: { 'application/json': ErrorContent } }>;
+
+const errorStatuses = [...Object.values(errorTable), ...Object.values(httpErrors)].map(({ grpcCode, httpStatus }) => [
+  grpcCode,
+  httpStatus,
+]);
+
+function operationOf({ paths }: OpenAPIObject, verb: string, path: string): { responses: Responses } {
+  const item = paths[path] as unknown as Record<string, { responses: Responses }>;
+  return item[verb.toLowerCase()]!;
+}
+
+function examplesOf({ example, examples }: ErrorContent) {
+  return example === undefined ? Object.values(examples ?? {}).map(({ value }) => value) : [example];
+}

@@ -79,14 +79,14 @@ function startWatcher(stores: PostgresStores = postgres): Watcher {
   const wakeUps = new RecordedWakeUps();
   const settings = openCache(stores, metrics, log);
   const client = runtime.anotherClient();
-  const watch = new InstanceWatch(client, rooms, settings, wakeUps, stores.leases, metrics, log, {
+  const watch = new InstanceWatch(client, rooms, settings, stores.operations, wakeUps, stores.leases, metrics, log, {
     owner: `watcher-${++owners}`,
     leaseTtlMs: 300,
     allocationTtlMs: 300_000,
     reconcileIntervalMs: 60_000,
     doubtIntervalMs: 30,
     syncCheckIntervalMs: 20,
-    unknownInstanceAgeMs: 200,
+    strayInstanceAgeMs: 200,
   });
   const stopping = new AbortController();
   const loops = Promise.all([settings.run(stopping.signal), watch.run(stopping.signal)]);
@@ -191,6 +191,29 @@ describe('the watcher', () => {
     expect(await rooms.createRoom({ id: 'room-1', scheduler: 'arena', version: 'v1.0.0', validation: false })).toBe(
       'exists',
     );
+  });
+
+  it('wakes the operation that waits for a validation room, and keeps why the room ended', async () => {
+    const watcher = startWatcher();
+    await begun(watcher);
+    const validation = { id: 'room-1', scheduler: 'arena', version: 'v2.0.0', validation: true };
+    await rooms.createRoom(validation);
+    await runtime.createInstance({ ...specOf('room-1'), ...validation });
+    await eventually(async () => expect(await instanceStatus('room-1')).toBe('pending'));
+    const woken = (times: number) =>
+      eventually(() =>
+        expect(watcher.wakeUps.rings).toEqual(
+          Array.from({ length: times }, () => ({ kind: 'operations', scheduler: 'arena', delayMs: 0 })),
+        ),
+      );
+    runtime.markReady('room-1');
+    await woken(1);
+    runtime.report('room-1', { status: 'error', description: 'CrashLoopBackOff' });
+    await woken(2);
+    runtime.kill('room-1', 'exited with code 3');
+    await woken(3);
+    expect(await rooms.getRoom('arena', 'room-1')).toBeNull();
+    expect(await rooms.getEndReason('arena', 'room-1')).toBe('exited with code 3');
   });
 
   it('removes the record of a room that ended while nobody watched, and has its health looked at', async () => {
@@ -349,10 +372,18 @@ describe('comparing a full list of instances with the room state', () => {
     registry = new Registry();
     const metrics = new PrometheusMetrics(registry);
     const log = new RecordedLog();
-    reconciliation = new Reconciliation(rooms, runtime, openCache(postgres, metrics, log), metrics, log, {
-      unknownInstanceAgeMs: minuteMs,
-      secondLookAfterMs: 1_000,
-    });
+    reconciliation = new Reconciliation(
+      rooms,
+      runtime,
+      openCache(postgres, metrics, log),
+      postgres.operations,
+      metrics,
+      log,
+      {
+        strayInstanceAgeMs: minuteMs,
+        secondLookAfterMs: 1_000,
+      },
+    );
   });
 
   const deletions = () => runtime.calls.filter(({ method }) => method === 'deleteInstance').map(({ id }) => id);
@@ -382,6 +413,27 @@ describe('comparing a full list of instances with the room state', () => {
     expect(reconciliation.inDoubt).toBe(true);
     await reconciliation.compare([lost], minuteMs, { recounts: true });
     expect(deletions()).toEqual(['lost-1']);
+  });
+
+  it('deletes a validation room that no operation waits for, when it was seen twice, a minute apart', async () => {
+    const left = { ...instanceOf('left-1', 'arena'), version: 'v2.0.0', validation: true };
+    runtime.plant(left);
+    const definition = aSchedulerDefinition();
+    const change = (await postgres.operations.insert({
+      scheduler: 'arena',
+      definition: 'create_new_scheduler_version',
+      input: { scheduler: {}, definition },
+      actor: 'api',
+    }))!;
+    await reconciliation.compare([left], 0, { recounts: true });
+    expect(reconciliation.inDoubt).toBe(false);
+    await postgres.operations.cancel('arena', change.id, 'canceled');
+    await reconciliation.compare([left], minuteMs, { recounts: true });
+    await reconciliation.compare([left], 2 * minuteMs - 1, { recounts: true });
+    expect(deletions()).toEqual([]);
+    await reconciliation.compare([left, instanceOf('real-1', 'arena')], 2 * minuteMs, { recounts: true });
+    expect(deletions()).toEqual(['left-1']);
+    expect(await registry.metrics()).toContain('maestro_watcher_drift_repaired_total{kind="validation_room_left"} 1');
   });
 
   it('counts anew from when an unknown instance was seen again', async () => {

@@ -15,12 +15,24 @@ const clientFolder = join(root, 'test/support/openapi-client');
 const documentPath = join(root, 'docs/openapi/management.json');
 const read = (file: string): string => readFileSync(file, 'utf8');
 
+interface Document {
+  paths: Record<string, object>;
+}
+
+/** `GET /schedulers/{schedulerName}` of everything that the document has. */
+function routesOf({ paths }: Document): string[] {
+  return Object.entries(paths)
+    .flatMap(([path, item]) => Object.keys(item).map((verb) => `${verb.toUpperCase()} ${path}`))
+    .sort();
+}
+
 describe('a client generated from the OpenAPI document', () => {
   let app: NestFastifyApplication;
   let url: string;
+  const features = fakeManagementFeatures();
 
   beforeAll(async () => {
-    app = await createHttpApplication(ManagementApiModule.register({ providers: fakeManagementFeatures().providers }), {
+    app = await createHttpApplication(ManagementApiModule.register({ providers: features.providers }), {
       logger: new RecordedLog(),
       allowedHosts: [],
       openApi: managementOpenApi,
@@ -34,8 +46,8 @@ describe('a client generated from the OpenAPI document', () => {
     expect(JSON.parse(read(documentPath))).toEqual(await (await fetch(`${url}/docs-json`)).json());
   });
 
-  it('creates, lists and gets schedulers, and understands an error', async () => {
-    const report = await runSmokeClient(url, 'arena-eu');
+  it('uses every route, and understands an error', async () => {
+    const report = await runSmokeClient(url, 'arena-eu', 'op-1');
     expect(report.created).toMatchObject({
       name: 'arena-eu',
       state: 'creating',
@@ -45,7 +57,25 @@ describe('a client generated from the OpenAPI document', () => {
     });
     expect(report.names).toEqual(['arena-eu']);
     expect(report.got).toEqual(report.created);
+    expect(report.info).toMatchObject([{ name: 'arena-eu', roomsReady: 3, autoscaling: null }]);
+    expect(report.versions).toEqual(['v1.1.0', 'v1.0.0 active']);
+    expect(report.operationIds).toEqual(['op-2', 'op-2', 'op-2', 'op-1']);
+    const plan = { version: 'v2.0.0', major: ['spec.containers[0].ports'], ready: 3 };
+    const blockedBy = ['scheduler_terminating', 'op-1'];
+    expect(report.plans).toEqual([
+      { ...plan, blockedBy },
+      { ...plan, blockedBy },
+    ]);
+    expect(features.plans.calls).toEqual([
+      ['plan patch', 'arena-eu', { maxSurge: '50%', clear: ['forwarders'] }],
+      ['plan version', 'arena-eu', expect.objectContaining({ maxSurge: '50%', game: 'arena' })],
+    ]);
+    expect(report.active).toEqual(['2026-05-01T10:00:05Z']);
+    expect(report.history).toEqual(['Created']);
+    expect(report.actor).toBe('health_controller');
+    expect(features.operations.calls).toContainEqual(['cancel', 'arena-eu', 'op-1']);
     expect(report.refusal).toEqual({ code: 5, message: 'scheduler nowhere not found', details: [] });
+    expect(report.called.sort()).toEqual(routesOf(JSON.parse(read(documentPath)) as Document));
   });
 
   describe('for the compiler', () => {
@@ -55,6 +85,8 @@ describe('a client generated from the OpenAPI document', () => {
       ['a field that a request must have', "maxSurge: '25%',", ''],
       ['the type of a field', 'roomsReplicas: 3', "roomsReplicas: '3'"],
       ['a field of an answer', 'scheduler.name)', 'scheduler.nam)'],
+      ['a parameter', "as: 'version'", "as: 'rollout'"],
+      ['which of two bodies it is', "extensions: { clear: ['forwarders'] }", 'extensions: { clear: 1 }'],
       ['that a field may be null', " ?? nothing('the scheduler')", ''],
     ];
     const smokeClient = read(join(clientFolder, 'smoke-client.ts'));

@@ -1,3 +1,4 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { Registry } from 'prom-client';
 import { PrometheusMetrics } from '../../src/adapters/prometheus/prometheus-metrics';
 import { PostgresOperationStore } from '../../src/adapters/postgres/postgres-operation-store';
@@ -9,34 +10,46 @@ import {
   ExecutorRegistry,
   type Execution,
   type ExecutionResult,
+  type ExecutionWait,
 } from '../../src/features/operations/executor';
 import { OperationRunner } from '../../src/features/operations/operation-runner';
+import type { OperationStep } from '../../src/features/operations/operation-steps';
 import { OperationSweep } from '../../src/features/operations/operation-sweep';
 import type { HeldOperation, OperationStore } from '../../src/ports/operation-store';
 import { aSchedulerDefinition } from '../support/a-scheduler-definition';
 import { eventually } from '../support/eventually';
+import { everyDeadline } from '../support/every-deadline';
 import { openPostgres, type PostgresStores, type PostgresUnderTest } from '../support/open-postgres';
 import { RecordedLog } from '../support/recorded-log';
 import { RecordedWakeUps } from '../support/recorded-wake-ups';
 
-type Step<T> = (execution: Execution<'add_rooms'>, scheduler: Scheduler | null) => Promise<T>;
+type Step<T, D extends OperationDefinition = 'add_rooms'> = (
+  execution: Execution<D>,
+  scheduler: Scheduler | null,
+) => Promise<T>;
 
-/** Does what a test says under the name of `add_rooms`. */
-class ToyExecutor extends Executor<'add_rooms'> {
-  readonly definition = 'add_rooms';
+/** Does what a test says, under the name of `add_rooms` unless it says another. */
+class ToyExecutor<D extends OperationDefinition = 'add_rooms'> extends Executor<D> {
+  readonly steps = ['one', 'two', 'undo'];
+  extraMs = 0;
 
   constructor(
-    private readonly onExecute: Step<ExecutionResult<'add_rooms'>>,
-    private readonly onRollback: Step<void> = async () => undefined,
+    private readonly onExecute: Step<ExecutionResult<D> | ExecutionWait, D>,
+    private readonly onRollback: Step<void, D> = async () => undefined,
+    readonly definition = 'add_rooms' as D,
   ) {
     super();
   }
 
-  override execute(execution: Execution<'add_rooms'>, scheduler: Scheduler | null) {
+  override extraTimeMs(): number {
+    return this.extraMs;
+  }
+
+  override execute(execution: Execution<D>, scheduler: Scheduler | null) {
     return this.onExecute(execution, scheduler);
   }
 
-  override rollback(execution: Execution<'add_rooms'>, scheduler: Scheduler | null) {
+  override rollback(execution: Execution<D>, scheduler: Scheduler | null) {
     return this.onRollback(execution, scheduler);
   }
 }
@@ -69,15 +82,20 @@ afterEach(async () => {
   workers = [];
 });
 
-function startWorker(
-  executor: Executor<'add_rooms'>,
-  {
-    leaseTtlMs = 5_000,
-    maxAttempts = 10,
-    stores = postgres,
-    operations = stores.operations,
-  }: { leaseTtlMs?: number; maxAttempts?: number; stores?: PostgresStores; operations?: OperationStore } = {},
-): Worker {
+interface WorkerOptions {
+  leaseTtlMs?: number;
+  maxAttempts?: number;
+  deadlineMs?: number;
+  rollbackDeadlineMs?: number;
+  stores?: PostgresStores;
+  operations?: OperationStore;
+}
+
+/** Takes any executors: to the registry they are all of one kind. */
+function startWorker(executors: unknown, options: WorkerOptions = {}): Worker {
+  const { stores = postgres, leaseTtlMs = 5_000, maxAttempts = 10 } = options;
+  const { operations = stores.operations, deadlineMs = 600_000, rollbackDeadlineMs = 600_000 } = options;
+  const all = (Array.isArray(executors) ? executors : [executors]) as Executor[];
   const wakeUps = new RecordedWakeUps();
   const log = new RecordedLog();
   const registry = new Registry();
@@ -86,11 +104,23 @@ function startWorker(
     operations,
     stores.schedulers,
     stores.unitOfWork,
-    new ExecutorRegistry([executor], ['add_rooms']),
+    new ExecutorRegistry(
+      all,
+      all.map(({ definition }) => definition),
+    ),
     wakeUps,
     metrics,
     log,
-    { owner: `worker-${++owners}`, concurrency: 50, leaseTtlMs, maxAttempts, retryDelayMs },
+    {
+      owner: `worker-${++owners}`,
+      concurrency: 50,
+      leaseTtlMs,
+      maxAttempts,
+      firstRetryDelayMs: retryDelayMs / 2,
+      retryDelayMs,
+      deadlineMs: everyDeadline(deadlineMs),
+      rollbackDeadlineMs,
+    },
   );
   const stopping = new AbortController();
   const loops = [runner.run(stopping.signal)];
@@ -114,6 +144,17 @@ function startWorker(
 
 const insert = async (scheduler = 'arena', amount = 1): Promise<Operation> =>
   (await postgres.operations.insert({ scheduler, definition: 'add_rooms', input: { amount }, actor: 'api' }))!;
+
+const insertDeletion = async (): Promise<Operation> =>
+  (await postgres.operations.insert({
+    scheduler: 'arena',
+    definition: 'delete_scheduler',
+    input: {},
+    actor: 'api',
+  }))!;
+
+const requestCancel = (operation: Operation, { operations }: PostgresStores = another) =>
+  operations.cancel(operation.scheduler, operation.id, 'cancellation requested');
 
 const historyOf = async ({ scheduler, id }: Operation): Promise<string[]> =>
   (await postgres.operations.get(scheduler, id))!.history.map(({ event }) => event);
@@ -143,7 +184,10 @@ function recorded<T>(answer: T): Step<T> & { calls: number } {
 }
 
 const aborted = (signal: AbortSignal): Promise<never> =>
-  new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true }));
+  new Promise((_, reject) => {
+    if (signal.aborted) reject(signal.reason as Error);
+    else signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+  });
 
 describe('the history of an operation', () => {
   it('tells of a success', async () => {
@@ -291,7 +335,7 @@ describe('a lease', () => {
     await drained;
     expect(await historyOf(operation)).toEqual(['Created', 'Starting operation']);
     expect(await statusOf(operation)).toBe('in_progress');
-    expect(await postgres.operations.hasOpen('written-by-a-stale-worker')).toBe(false);
+    expect(await postgres.operations.isBusy('written-by-a-stale-worker')).toBe(false);
     expect(rollback.calls).toBe(0);
     expect(worker.log.lines.map(({ message }) => message)).toContain(
       'the lease was lost: another worker resumes this operation',
@@ -305,11 +349,11 @@ describe('a lease', () => {
         this.claimedAt = performance.now();
         return super.claimNext(...args);
       }
-      override renewLease(): Promise<void> {
+      override renewLease(): Promise<never> {
         return new Promise(() => undefined);
       }
     }
-    const operations = new Hanging(postgres.unitOfWork);
+    const operations = new Hanging(postgres.unitOfWork, postgres.listener);
     await insert();
     let stoppedAt = 0;
     const worker = startWorker(
@@ -452,7 +496,9 @@ describe('a worker that is told to stop', () => {
     }
     const operation = await insert();
     const execute = recorded({});
-    const worker = startWorker(new ToyExecutor(execute), { operations: new Slow(postgres.unitOfWork) });
+    const worker = startWorker(new ToyExecutor(execute), {
+      operations: new Slow(postgres.unitOfWork, postgres.listener),
+    });
     void worker.runner.drain('arena');
     await claiming.opened;
     const stopped = worker.stop();
@@ -475,7 +521,7 @@ describe('something that is away', () => {
     expect(await statusOf(operation)).toBe('pending');
     expect(rollback.calls).toBe(0);
     // Not at once again: several workers would use up the attempts in no time.
-    expect(worker.wakeUps.rings).toEqual([{ kind: 'operations', scheduler: 'arena', delayMs: retryDelayMs }]);
+    expect(worker.wakeUps.rings).toEqual([{ kind: 'operations', scheduler: 'arena', delayMs: retryDelayMs / 2 }]);
     isAway = false;
     worker.sweep();
     await eventually(async () => expect(await statusOf(operation)).toBe('finished'));
@@ -499,25 +545,33 @@ describe('something that is away', () => {
     expect(history.slice(-5)[0]).toBe('the runtime is away');
   });
 
-  it('during a rollback has the operation tried again, so that nothing is left half undone', async () => {
+  it('during a rollback has the rollback tried again, and only that, so that nothing is left half undone', async () => {
     const operation = await insert();
     let isAway = true;
+    const execute = Object.assign(recorded({}), { error: new Error('it broke') });
     const worker = startWorker(
       new ToyExecutor(
-        () => Promise.reject(new Error('it broke')),
+        async (execution, scheduler) => {
+          await execute(execution, scheduler);
+          throw execute.error;
+        },
         () => (isAway ? Promise.reject(away()) : Promise.resolve()),
       ),
     );
     await worker.runner.drain('arena');
     expect(await statusOf(operation)).toBe('pending');
+    expect(worker.wakeUps.rings).toEqual([{ kind: 'operations', scheduler: 'arena', delayMs: retryDelayMs / 2 }]);
     isAway = false;
     worker.sweep();
     await eventually(async () => expect(await statusOf(operation)).toBe('error'));
-    expect((await historyOf(operation)).slice(-3)).toEqual([
+    expect((await historyOf(operation)).slice(4)).toEqual([
       'Starting operation rollback',
+      'interrupted, it will be tried again: the runtime is away',
+      'Resuming operation rollback, attempt 2',
       'Operation rollback flow execution finished with success',
       'Operation finished',
     ]);
+    expect(execute.calls).toBe(1);
   });
 });
 
@@ -542,8 +596,9 @@ describe('draining a scheduler', () => {
     /** Rings once, so many microtasks after nothing more was found. */
     class Ringing extends PostgresOperationStore {
       private readonly rung = new Set<string>();
-      override async claimNext(scheduler: string, ...rest: [string, number]): Promise<HeldOperation | null> {
-        const held = await super.claimNext(scheduler, ...rest);
+      override async claimNext(...args: Parameters<OperationStore['claimNext']>): Promise<HeldOperation | null> {
+        const [scheduler] = args;
+        const held = await super.claimNext(...args);
         if (held === null && !this.rung.has(scheduler)) {
           this.rung.add(scheduler);
           await insert(scheduler);
@@ -555,12 +610,14 @@ describe('draining a scheduler', () => {
         return held;
       }
     }
-    const worker = startWorker(new ToyExecutor(async () => ({})), { operations: new Ringing(postgres.unitOfWork) });
+    const worker = startWorker(new ToyExecutor(async () => ({})), {
+      operations: new Ringing(postgres.unitOfWork, postgres.listener),
+    });
     const names = Array.from({ length: turns }, (_, index) => String(index));
     await Promise.all(names.map((name) => worker.runner.drain(name)));
     await eventually(
       async () => {
-        for (const name of names) expect([name, await postgres.operations.hasOpen(name)]).toEqual([name, false]);
+        for (const name of names) expect([name, await postgres.operations.isBusy(name)]).toEqual([name, false]);
       },
       { timeoutMs: 1_000 },
     );
@@ -607,7 +664,7 @@ describe('draining a scheduler', () => {
     }
     await eventually(
       async () => {
-        for (const scheduler of schedulers) expect(await postgres.operations.hasOpen(scheduler)).toBe(false);
+        for (const scheduler of schedulers) expect(await postgres.operations.isBusy(scheduler)).toBe(false);
       },
       { timeoutMs: 15_000 },
     );
@@ -619,6 +676,712 @@ describe('draining a scheduler', () => {
       expect(history.filter((event) => event === 'Operation finished')).toHaveLength(1);
       expect(history.filter((event) => event === 'Starting operation')).toHaveLength(1);
     }
+  });
+});
+
+describe('an operation that waits', () => {
+  const longMs = 60_000;
+  type Answer = ExecutionResult<'delete_scheduler'> | ExecutionWait;
+
+  it('gives slot and worker back, and goes on when its bell rings: once per ring', async () => {
+    const operation = await insertDeletion();
+    const seen: unknown[] = [];
+    const worker = startWorker(
+      new ToyExecutor(
+        async (execution): Promise<Answer> => {
+          seen.push(execution.progress);
+          if (seen.length === 3) return {};
+          await execution.saveProgress({ looks: seen.length });
+          return { waitMs: longMs };
+        },
+        undefined,
+        'delete_scheduler',
+      ),
+    );
+    for (const looks of [1, 2]) {
+      await worker.runner.drain('arena');
+      expect(seen).toHaveLength(looks);
+      expect(await statusOf(operation)).toBe('in_progress');
+      expect(await postgres.operations.isBusy('arena')).toBe(false);
+    }
+    expect(worker.wakeUps.rings).toEqual(
+      Array.from({ length: 2 }, () => ({ kind: 'operations', scheduler: 'arena', delayMs: longMs })),
+    );
+    await worker.runner.drain('arena');
+    expect(seen).toEqual([{}, { looks: 1 }, { looks: 2 }]);
+    expect(await historyOf(operation)).toEqual(['Created', 'Starting operation', 'Operation finished']);
+  });
+
+  it('is looked at once more when the bell rings while it looks', async () => {
+    await insertDeletion();
+    let looks = 0;
+    const worker = startWorker(
+      new ToyExecutor(
+        async () => {
+          looks++;
+          if (looks === 1) void worker.runner.drain('arena');
+          return { waitMs: longMs };
+        },
+        undefined,
+        'delete_scheduler',
+      ),
+    );
+    await worker.runner.drain('arena');
+    expect(looks).toBe(2);
+  });
+
+  it('goes on at its time when nobody rings, and not before because something else is due', async () => {
+    const operation = await insertDeletion();
+    const ran: string[] = [];
+    const worker = startWorker([
+      new ToyExecutor(
+        async (): Promise<Answer> => {
+          ran.push('deletion');
+          return ran.length === 1 ? { waitMs: longMs } : {};
+        },
+        undefined,
+        'delete_scheduler',
+      ),
+      new ToyExecutor(async () => {
+        ran.push('healing');
+        return {};
+      }),
+    ]);
+    worker.sweep();
+    await eventually(() => expect(ran).toEqual(['deletion']));
+    const healing = await insert();
+    await eventually(async () => expect(await statusOf(healing)).toBe('finished'));
+    expect(ran).toEqual(['deletion', 'healing']);
+    await postgres.sql(`UPDATE maestro.operations SET not_before = now() WHERE id = $1`, [operation.id]);
+    await eventually(async () => expect(await statusOf(operation)).toBe('finished'));
+    expect(ran).toEqual(['deletion', 'healing', 'deletion']);
+  });
+
+  it('lets what heals run beside it, by another worker too and one at a time, and nothing else', async () => {
+    const operation = await insertDeletion();
+    let isDone = false;
+    const running = { now: 0, most: 0, healed: 0 };
+    const executors = [
+      new ToyExecutor(async (): Promise<Answer> => (isDone ? {} : { waitMs: 20 }), undefined, 'delete_scheduler'),
+      new ToyExecutor(async (execution) => {
+        running.now++;
+        running.most = Math.max(running.most, running.now);
+        await execution.record('healing');
+        running.now--;
+        running.healed++;
+        return {};
+      }),
+      new ToyExecutor(async () => ({}), undefined, 'create_scheduler'),
+    ];
+    const worker = startWorker(executors);
+    await worker.runner.drain('arena');
+    const input = { scheduler: {} };
+    const other = (await postgres.operations.insert({
+      scheduler: 'arena',
+      definition: 'create_scheduler',
+      input,
+      actor: 'api',
+    }))!;
+    for (let count = 0; count < 5; count++) await insert();
+    worker.sweep();
+    startWorker(executors, { stores: another }).sweep();
+    await eventually(() => expect(running.healed).toBe(5));
+    expect(running.most).toBe(1);
+    expect(await statusOf(operation)).toBe('in_progress');
+    expect(await statusOf(other)).toBe('pending');
+    isDone = true;
+    await eventually(async () => expect(await statusOf(other)).toBe('finished'));
+  });
+
+  it('has its interruptions counted anew: only those in a row make it fail', async () => {
+    const operation = await insertDeletion();
+    let looks = 0;
+    const worker = startWorker(
+      new ToyExecutor(
+        async (): Promise<Answer> => {
+          looks++;
+          if (looks === 7) return {};
+          if (looks % 2 === 1) throw away();
+          return { waitMs: 1 };
+        },
+        undefined,
+        'delete_scheduler',
+      ),
+      { maxAttempts: 3 },
+    );
+    worker.sweep();
+    await eventually(async () => expect(await statusOf(operation)).toBe('finished'));
+    expect((await historyOf(operation)).filter((event) => event.startsWith('Resuming'))).toEqual(
+      Array.from({ length: 3 }, () => 'Resuming operation, attempt 2'),
+    );
+  });
+});
+
+describe('a cancel', () => {
+  const canceledHistory = [
+    'cancellation requested',
+    'context canceled',
+    'Starting operation rollback',
+    'undone',
+    'Operation rollback flow execution finished with success',
+    'Operation finished',
+  ];
+  const undo: Step<void> = async (execution) => {
+    expect(execution.signal.aborted).toBe(false);
+    expect(execution.rollback).toBe('canceled');
+    await execution.record('undone');
+  };
+  /** Begins, and ends with its signal. */
+  const until = (started: { open(): void }): Step<ExecutionResult<'add_rooms'>> => {
+    return ({ signal }) => {
+      started.open();
+      return aborted(signal);
+    };
+  };
+  const followed = (): Promise<void> =>
+    eventually(async () => {
+      const rows = await postgres.sql(
+        `SELECT FROM pg_stat_activity WHERE query = 'LISTEN maestro_cancels' AND state = 'idle'`,
+      );
+      expect(rows).toHaveLength(workers.length);
+    });
+
+  it('of an operation that nobody took up ends it there, and no worker ever runs it', async () => {
+    const operation = await insert();
+    expect(await requestCancel(operation)).toMatchObject({ answer: 'canceled' });
+    const execute = recorded({});
+    await startWorker(new ToyExecutor(execute)).runner.drain('arena');
+    expect(execute.calls).toBe(0);
+    expect(await statusOf(operation)).toBe('canceled');
+  });
+
+  it('stops an operation that runs, through whichever process it came, and rolls it back', async () => {
+    const operation = await insert();
+    const bystander = startWorker(new ToyExecutor(async () => ({})), { stores: another });
+    const started = gate();
+    // With this lease no renewal comes in time: it is the notification that tells.
+    const worker = startWorker(new ToyExecutor(until(started), undo), { leaseTtlMs: 600_000 });
+    await followed();
+    const drained = worker.runner.drain('arena');
+    await started.opened;
+    expect(await requestCancel(operation)).toMatchObject({ answer: 'requested' });
+    await bystander.runner.drain('arena');
+    await drained;
+    expect(await statusOf(operation)).toBe('canceled');
+    expect(await historyOf(operation)).toEqual(['Created', 'Starting operation', ...canceledHistory]);
+    expect(worker.log.lines.filter(({ level }) => level === 'error')).toEqual([]);
+    expect(worker.wakeUps.rings).toEqual([{ kind: 'health', scheduler: 'arena', delayMs: retryDelayMs }]);
+    const metrics = await worker.registry.metrics();
+    expect(metrics).toMatch(/operation_execution_latency_count\{.*success="false"\} 1/);
+    expect(metrics).toMatch(/operation_rollback_latency_count\{.*success="true"\} 1/);
+  });
+
+  it('that was not heard of is told by the next renewal of the lease', async () => {
+    class Deaf extends PostgresOperationStore {
+      override async watchCancels(): Promise<void> {}
+    }
+    const operation = await insert();
+    const started = gate();
+    const worker = startWorker(new ToyExecutor(until(started), undo), {
+      operations: new Deaf(postgres.unitOfWork, postgres.listener),
+      leaseTtlMs: 300,
+    });
+    const drained = worker.runner.drain('arena');
+    await started.opened;
+    await requestCancel(operation);
+    await drained;
+    expect(await historyOf(operation)).toEqual(['Created', 'Starting operation', ...canceledHistory]);
+  });
+
+  it('of an operation that waits does not wait for its time', async () => {
+    const operation = await insert();
+    const execute = recorded<ExecutionWait>({ waitMs: 60_000 });
+    const worker = startWorker(new ToyExecutor(execute, undo));
+    await worker.runner.drain('arena');
+    expect(await requestCancel(operation)).toMatchObject({ answer: 'requested' });
+    worker.sweep();
+    await eventually(async () => expect(await statusOf(operation)).toBe('canceled'));
+    expect(await historyOf(operation)).toEqual(['Created', 'Starting operation', ...canceledHistory]);
+    expect(execute.calls).toBe(1);
+  });
+
+  it('that comes while an operation decides to wait is not forgotten for as long as it waits', async () => {
+    const operation = await insert();
+    const worker = startWorker(
+      new ToyExecutor(async ({ signal }) => {
+        await requestCancel(operation);
+        await aborted(signal).catch(() => undefined);
+        return { waitMs: 60_000 };
+      }, undo),
+    );
+    await followed();
+    await worker.runner.drain('arena');
+    expect(await historyOf(operation)).toEqual(['Created', 'Starting operation', ...canceledHistory]);
+  });
+
+  it('of an operation that was given back rolls back what its attempts began', async () => {
+    const operation = await insert();
+    const execute = recorded({});
+    const worker = startWorker(
+      new ToyExecutor(async (execution, scheduler) => {
+        await execute(execution, scheduler);
+        throw away();
+      }, undo),
+    );
+    await worker.runner.drain('arena');
+    await postgres.sql(`UPDATE maestro.operations SET not_before = now() + interval '1 h'`);
+    expect(await requestCancel(operation)).toMatchObject({ answer: 'requested' });
+    worker.sweep();
+    await eventually(async () => expect(await statusOf(operation)).toBe('canceled'));
+    expect((await historyOf(operation)).slice(3)).toEqual(canceledHistory);
+    expect(execute.calls).toBe(1);
+  });
+
+  it('of an operation whose worker died is carried out by the one that takes it over', async () => {
+    const operation = await insert();
+    const dead = (await postgres.operations.claimNext('arena', 'dead', 60_000))!;
+    await requestCancel(operation);
+    await postgres.sql(`UPDATE maestro.operations SET lease_expires_at = now()`);
+    const execute = recorded({});
+    startWorker(new ToyExecutor(execute, undo)).sweep();
+    await eventually(async () => expect(await statusOf(dead.operation)).toBe('canceled'));
+    expect(await historyOf(operation)).toEqual(['Created', ...canceledHistory]);
+    expect(execute.calls).toBe(0);
+  });
+
+  it('does not undo what was finished in that moment', async () => {
+    const operation = await insert();
+    const rollback = recorded(undefined);
+    const worker = startWorker(
+      new ToyExecutor(async ({ signal }) => {
+        await requestCancel(operation);
+        return aborted(signal).catch(() => ({}));
+      }, rollback),
+    );
+    await followed();
+    await worker.runner.drain('arena');
+    expect(await statusOf(operation)).toBe('finished');
+    expect(rollback.calls).toBe(0);
+  });
+
+  it('does not act beside an executor that does not heed its signal', async () => {
+    const operation = await insert();
+    const asked = gate();
+    const proceed = gate();
+    const rollback = recorded(undefined);
+    const worker = startWorker(
+      new ToyExecutor(async ({ signal }) => {
+        await requestCancel(operation);
+        await aborted(signal).catch(() => asked.open());
+        await proceed.opened;
+        throw new Error('too late');
+      }, rollback),
+    );
+    await followed();
+    const drained = worker.runner.drain('arena');
+    await asked.opened;
+    expect([rollback.calls, await statusOf(operation)]).toEqual([0, 'in_progress']);
+    proceed.open();
+    await drained;
+    expect([rollback.calls, await statusOf(operation)]).toEqual([1, 'canceled']);
+  });
+
+  it('ends as canceled, with the reason, when the rollback fails', async () => {
+    const operation = await insert();
+    const started = gate();
+    const worker = startWorker(new ToyExecutor(until(started), () => Promise.reject(new Error('it cannot be undone'))));
+    await followed();
+    const drained = worker.runner.drain('arena');
+    await started.opened;
+    await requestCancel(operation);
+    await drained;
+    expect(await statusOf(operation)).toBe('canceled');
+    expect((await historyOf(operation)).slice(-2)).toEqual([
+      'Operation rollback flow execution failed, reason: it cannot be undone',
+      'Operation finished',
+    ]);
+  });
+
+  it('of an operation that rolls back already changes nothing', async () => {
+    const operation = await insert();
+    const worker = startWorker(
+      new ToyExecutor(
+        () => Promise.reject(new Error('it broke')),
+        async ({ signal }) => {
+          await requestCancel(operation);
+          await eventually(async () => {
+            const renewed = await postgres.sql(
+              `SELECT FROM maestro.operations WHERE lease_expires_at > cancel_requested_at + interval '400 ms'`,
+            );
+            expect(renewed).toHaveLength(1);
+          });
+          expect(signal.aborted).toBe(false);
+        },
+      ),
+      { leaseTtlMs: 300 },
+    );
+    await worker.runner.drain('arena');
+    expect(await statusOf(operation)).toBe('error');
+    expect((await historyOf(operation)).at(-2)).toBe('Operation rollback flow execution finished with success');
+  });
+});
+
+describe('a rollback', () => {
+  const fails = () => Promise.reject(new Error('it broke'));
+
+  it.each(['error', 'canceled'] as const)('to %s is all that another worker resumes', async (outcome) => {
+    const operation = await insert();
+    const dead = (await postgres.operations.claimNext('arena', 'dead', 60_000))!;
+    await postgres.operations.saveProgress(dead, { step: 1 });
+    await postgres.operations.beginRollback(dead, outcome, ['why', 'Starting operation rollback']);
+    await postgres.sql(`UPDATE maestro.operations SET lease_expires_at = now()`);
+    const execute = recorded({});
+    const seen: unknown[] = [];
+    startWorker(
+      new ToyExecutor(execute, async ({ progress, rollback }) => {
+        seen.push(progress, rollback);
+      }),
+      { stores: another },
+    ).sweep();
+    await eventually(async () => expect(await statusOf(operation)).toBe(outcome));
+    expect(await historyOf(operation)).toEqual([
+      'Created',
+      'why',
+      'Starting operation rollback',
+      'Resuming operation rollback, attempt 2',
+      'Operation rollback flow execution finished with success',
+      'Operation finished',
+    ]);
+    expect(seen).toEqual([{ step: 1 }, outcome]);
+    expect(execute.calls).toBe(0);
+  });
+
+  it('is stopped by a lost lease, and nothing is written then', async () => {
+    const operation = await insert();
+    const worker = startWorker(new ToyExecutor(fails, ({ signal }) => aborted(signal)), { leaseTtlMs: 150 });
+    const drained = worker.runner.drain('arena');
+    await eventually(async () => expect(await historyOf(operation)).toContain('Starting operation rollback'));
+    await eventually(async () => {
+      await postgres.sql(`UPDATE maestro.operations SET lease_expires_at = now() - interval '1 s'`);
+      expect(await another.operations.claimNext('arena', 'another', 60_000)).toMatchObject({ rollback: 'error' });
+    });
+    await drained;
+    expect((await historyOf(operation)).at(-1)).toBe('Starting operation rollback');
+    expect(await statusOf(operation)).toBe('in_progress');
+  });
+
+  it('is handed over by a worker that stops, and brought to its end by another one', async () => {
+    const operation = await insert();
+    const started = gate();
+    const worker = startWorker(
+      new ToyExecutor(fails, ({ signal }) => {
+        started.open();
+        return aborted(signal);
+      }),
+    );
+    void worker.runner.drain('arena');
+    await started.opened;
+    await worker.stop();
+    expect(await statusOf(operation)).toBe('pending');
+    expect(worker.wakeUps.rings).toEqual([{ kind: 'operations', scheduler: 'arena', delayMs: 0 }]);
+    const execute = recorded({});
+    await startWorker(new ToyExecutor(execute), { stores: another }).runner.drain('arena');
+    expect(await statusOf(operation)).toBe('error');
+    expect((await historyOf(operation)).slice(4)).toEqual([
+      'Starting operation rollback',
+      'the worker stops: another one resumes this operation',
+      'Resuming operation rollback, attempt 2',
+      'Operation rollback flow execution finished with success',
+      'Operation finished',
+    ]);
+    expect(execute.calls).toBe(0);
+  });
+
+  it('that is interrupted again and again ends with its reason, after as many tries as the way forward had', async () => {
+    const operation = await insert();
+    await postgres.sql(`UPDATE maestro.operations SET attempt = 3`);
+    let tries = 0;
+    const worker = startWorker(
+      new ToyExecutor(
+        async () => ({}),
+        () => {
+          tries++;
+          return Promise.reject(away());
+        },
+      ),
+      { maxAttempts: 3 },
+    );
+    worker.sweep();
+    await eventually(async () => expect(await statusOf(operation)).toBe('error'));
+    expect(tries).toBe(3);
+    expect((await historyOf(operation)).slice(-3)).toEqual([
+      'Resuming operation rollback, attempt 3',
+      'Operation rollback flow execution failed, reason: the runtime is away',
+      'Operation finished',
+    ]);
+  });
+
+  it('whose workers die again and again is given up', async () => {
+    const operation = await insert();
+    const dead = (await postgres.operations.claimNext('arena', 'dead', 60_000))!;
+    await postgres.operations.beginRollback(dead, 'canceled', []);
+    await postgres.sql(`UPDATE maestro.operations SET attempt = 3, lease_expires_at = now()`);
+    const rollback = recorded(undefined);
+    startWorker(new ToyExecutor(async () => ({}), rollback), { maxAttempts: 3 }).sweep();
+    await eventually(async () => expect(await statusOf(operation)).toBe('canceled'));
+    expect(rollback.calls).toBe(0);
+    expect((await historyOf(operation)).at(-2)).toBe(
+      'Operation rollback flow execution failed, reason: gave up after 3 attempts that did not reach an end',
+    );
+  });
+
+  it('has a deadline of its own', async () => {
+    const operation = await insert();
+    const worker = startWorker(new ToyExecutor(fails, ({ signal }) => aborted(signal)), { rollbackDeadlineMs: 30 });
+    await worker.runner.drain('arena');
+    expect(await statusOf(operation)).toBe('error');
+    expect((await historyOf(operation)).at(-2)).toBe(
+      'Operation rollback flow execution failed, reason: the rollback of add_rooms did not end within its deadline of 0.03 s',
+    );
+  });
+});
+
+describe('the deadline of an operation', () => {
+  const overdue = (seconds: number) => [
+    `add_rooms did not end within its deadline of ${seconds} s`,
+    'operation execution failed',
+    'Starting operation rollback',
+    'undone',
+    'Operation rollback flow execution finished with success',
+    'Operation finished',
+  ];
+  const undo: Step<void> = async (execution) => {
+    expect([execution.signal.aborted, execution.rollback]).toEqual([false, 'error']);
+    await execution.record('undone');
+  };
+
+  it.each<[string, Step<ExecutionResult<'add_rooms'>>]>([
+    ['throws its signal on', ({ signal }) => aborted(signal)],
+    ['makes an outage of it', ({ signal }) => aborted(signal).catch(() => Promise.reject(away()))],
+  ])('stops it while it runs, and is the reason also where the executor %s', async (_, execute) => {
+    const operation = await insert();
+    await startWorker(new ToyExecutor(execute, undo), { deadlineMs: 50 }).runner.drain('arena');
+    expect(await statusOf(operation)).toBe('error');
+    expect(await historyOf(operation)).toEqual(['Created', 'Starting operation', ...overdue(0.05)]);
+  });
+
+  it('ends its waiting: it never waits beyond', async () => {
+    const operation = await insert();
+    const execute = recorded<ExecutionWait>({ waitMs: 60_000 });
+    const worker = startWorker(new ToyExecutor(execute, undo), { deadlineMs: 300 });
+    worker.sweep();
+    await eventually(async () => expect(await statusOf(operation)).toBe('error'));
+    expect(await historyOf(operation)).toEqual(['Created', 'Starting operation', ...overdue(0.3)]);
+    expect(worker.wakeUps.rings[0]).toMatchObject({ kind: 'operations', delayMs: expect.any(Number) });
+    expect(worker.wakeUps.rings[0]!.delayMs).toBeLessThanOrEqual(300);
+  });
+
+  it('counts from when the first worker took it up', async () => {
+    const operation = await insert();
+    await postgres.operations.claimNext('arena', 'dead', 60_000);
+    await postgres.sql(
+      `UPDATE maestro.operations SET started_at = started_at - interval '1 h', lease_expires_at = now()`,
+    );
+    const execute = recorded({});
+    startWorker(new ToyExecutor(execute, undo), { deadlineMs: 3_600_000 }).sweep();
+    await eventually(async () => expect(await statusOf(operation)).toBe('error'));
+    expect(execute.calls).toBe(0);
+    expect((await historyOf(operation)).slice(2)).toEqual(overdue(3_600));
+  });
+
+  it('is further away where the executor says so', async () => {
+    const operation = await insert();
+    const executor = new ToyExecutor(async ({ signal }) => {
+      signal.throwIfAborted();
+      return {};
+    });
+    executor.extraMs = 600_000;
+    await postgres.sql(`UPDATE maestro.operations SET started_at = now() - interval '1 min'`);
+    await startWorker(executor, { deadlineMs: 1_000 }).runner.drain('arena');
+    expect(await statusOf(operation)).toBe('finished');
+  });
+
+  it('may be longer than a timer can be set to', async () => {
+    const operation = await insert();
+    const worker = startWorker(
+      new ToyExecutor(async ({ signal }) => {
+        // One that cannot be set that far fires as if set to 1 ms: before this one.
+        await new Promise((resolve) => setTimeout(resolve, 5));
+        signal.throwIfAborted();
+        return {};
+      }),
+      { deadlineMs: 2 ** 32 },
+    );
+    await worker.runner.drain('arena');
+    expect(await statusOf(operation)).toBe('finished');
+  });
+});
+
+describe('the steps of an operation', () => {
+  let published: string[];
+  const listener = (message: unknown): void => {
+    const { definition, step, edge, operationId } = message as OperationStep;
+    expect([definition, operationId]).toEqual(['add_rooms', expect.any(String)]);
+    published.push(`${edge} ${step}`);
+  };
+  beforeEach(() => {
+    published = [];
+    subscribe('maestro:operation-step', listener);
+  });
+  afterEach(() => {
+    unsubscribe('maestro:operation-step', listener);
+  });
+
+  it('are published, with what the runner writes around them', async () => {
+    await insert();
+    let looks = 0;
+    const worker = startWorker(
+      new ToyExecutor(async (execution): Promise<ExecutionResult<'add_rooms'> | ExecutionWait> => {
+        expect(await execution.step('one', async () => 'an answer')).toBe('an answer');
+        if (++looks === 1) return { waitMs: 60_000 };
+        await execution.step('two', async () => undefined);
+        return {};
+      }),
+    );
+    await worker.runner.drain('arena');
+    expect(published).toEqual([
+      'before claimed',
+      'after claimed',
+      'before one',
+      'after one',
+      'before waiting',
+      'after waiting',
+    ]);
+    published.length = 0;
+    await worker.runner.drain('arena');
+    expect(published).toEqual([
+      'before claimed',
+      'after claimed',
+      'before one',
+      'after one',
+      'before two',
+      'after two',
+      'before ended',
+      'after ended',
+    ]);
+    expect(worker.log.lines.filter(({ level, fields }) => level === 'debug' && 'step' in fields)).toHaveLength(3);
+  });
+
+  it('are not told to be over when they failed; a rollback has its own', async () => {
+    await insert();
+    const worker = startWorker(
+      new ToyExecutor(
+        async (execution) => {
+          await execution.step('one', () => Promise.reject(new Error('it broke')));
+          return {};
+        },
+        (execution) => execution.step('undo', async () => undefined),
+      ),
+    );
+    await worker.runner.drain('arena');
+    expect(published).toEqual([
+      'before claimed',
+      'after claimed',
+      'before one',
+      'before rolling back',
+      'after rolling back',
+      'before undo',
+      'after undo',
+      'before ended',
+      'after ended',
+    ]);
+  });
+
+  it('do not begin once the signal aborted', async () => {
+    await insert();
+    const work = recorded(undefined);
+    const worker = startWorker(
+      new ToyExecutor(async (execution) => {
+        await aborted(execution.signal).catch(() => undefined);
+        await execution.step('one', () => work(execution, null));
+        return {};
+      }),
+      { deadlineMs: 20 },
+    );
+    await worker.runner.drain('arena');
+    expect(work.calls).toBe(0);
+    expect(published).not.toContain('before one');
+  });
+
+  it('are refused when the executor does not declare them', async () => {
+    const operation = await insert();
+    const worker = startWorker(
+      new ToyExecutor(async (execution) => {
+        await execution.step('three', async () => undefined);
+        return {};
+      }),
+    );
+    await worker.runner.drain('arena');
+    expect(await historyOf(operation)).toContain('add_rooms declares no step "three"');
+  });
+});
+
+describe('what an executor writes with the end of its operation', () => {
+  it('is written when the operation has left its gates, and told before the last line', async () => {
+    const operation = await insert();
+    const worker = startWorker(
+      new ToyExecutor(async () => ({
+        alongside: async () => {
+          const next = await insertInside();
+          return [`ordered ${next.id}`];
+        },
+      })),
+    );
+    const ordered: Operation[] = [];
+    const insertInside = async (): Promise<Operation> => {
+      ordered.push(await insert('other'));
+      return ordered[0]!;
+    };
+    await worker.runner.drain('arena');
+    expect((await historyOf(operation)).slice(-2)).toEqual([`ordered ${ordered[0]!.id}`, 'Operation finished']);
+    expect(worker.wakeUps.rings).toEqual([{ kind: 'operations', scheduler: 'arena', delayMs: 0 }]);
+  });
+
+  it('makes the operation fail when it is refused, and leaves nothing of it', async () => {
+    const operation = await insert();
+    const worker = startWorker(
+      new ToyExecutor(async () => ({
+        alongside: async () => {
+          await insert('other');
+          throw new DomainError('aborted', 'test.refused', 'somebody was faster');
+        },
+      })),
+    );
+    await worker.runner.drain('arena');
+    expect(await statusOf(operation)).toBe('error');
+    expect(await historyOf(operation)).toContain('somebody was faster');
+    expect(await postgres.operations.isBusy('other')).toBe(false);
+  });
+
+  it('is no progress any more when its transaction failed', async () => {
+    await insert();
+    const seen: unknown[] = [];
+    const worker = startWorker(
+      new ToyExecutor(
+        async (execution) => {
+          await execution.commit(async () => {
+            await execution.saveProgress({ done: true });
+            throw new Error('it broke');
+          });
+          return {};
+        },
+        async ({ progress }) => {
+          seen.push(progress);
+        },
+      ),
+    );
+    await worker.runner.drain('arena');
+    expect(seen).toEqual([{}]);
   });
 });
 

@@ -6,10 +6,18 @@ import {
   migratePostgres,
 } from '../../src/adapters/postgres/data-source';
 import { DomainError } from '../../src/domain/errors';
+import { healingDefinitions, versionChanges } from '../../src/domain/operation/operation';
 import { chooseFreePort } from '../../src/adapters/embedded-servers/free-port';
 import { startTestPostgres } from '../support/embedded-servers';
 
-const migrationNames = ['CreateSchedulersAndOperations1732150000000'];
+// A database starts first, which takes its time on a busy machine.
+jest.setTimeout(60_000);
+
+const migrationNames = [
+  'CreateSchedulersAndOperations1732150000000',
+  'ChangeVersionsAndCancel1732233600000',
+  'KeepChangesLonger1732233700000',
+];
 
 describe('the database schema', () => {
   let server: Awaited<ReturnType<typeof startTestPostgres>>;
@@ -32,10 +40,79 @@ describe('the database schema', () => {
   it('is equal after up, down and up', async () => {
     expect(await migratePostgres(dataSource)).toEqual(migrationNames);
     const first = await describeSchema(dataSource);
-    await undoAll(dataSource);
+    await undo(dataSource, migrationNames.length);
     expect((await describeSchema(dataSource)).filter((line) => !line.includes('migrations'))).toEqual([]);
     expect(await migratePostgres(dataSource)).toEqual(migrationNames);
     expect(await describeSchema(dataSource)).toEqual(first);
+  });
+
+  it('numbers what ended before, and loses no row, through up, down and up', async () => {
+    await migratePostgres(dataSource);
+    await undo(dataSource, migrationNames.length - 1);
+    const minutes = (count: number) => `now() - interval '1 hour' + interval '${count} minutes'`;
+    await dataSource.query(`
+      INSERT INTO maestro.operations (scheduler_name, definition, input, priority, actor, status, hidden, finished_at) VALUES
+        ('arena', 'third',  '{}', 1, 'api', 'finished', false, ${minutes(3)}),
+        ('arena', 'first',  '{}', 1, 'api', 'finished', false, ${minutes(1)}),
+        ('arena', 'hidden', '{}', 1, 'api', 'finished', true,  ${minutes(2)}),
+        ('arena', 'second', '{}', 1, 'api', 'error',    false, ${minutes(1)}),
+        ('other', 'only',   '{}', 1, 'api', 'canceled', false, ${minutes(9)}),
+        ('arena', 'open',   '{}', 1, 'api', 'pending',  false, NULL);
+      INSERT INTO maestro.operations (scheduler_name, definition, input, priority, actor, status, holds_slot,
+        lease_expires_at) VALUES ('arena', 'running', '{}', 1, 'api', 'in_progress', true, now())`);
+    const rows = () =>
+      dataSource.query<{ definition: string; status: string }[]>(
+        'SELECT definition, status FROM maestro.operations ORDER BY seq',
+      );
+    const numbered = () =>
+      dataSource.query<unknown[]>(
+        `SELECT scheduler_name AS scheduler, final_number AS number, definition FROM maestro.operations
+         WHERE final_number IS NOT NULL ORDER BY 1, 2`,
+      );
+    const before = await rows();
+
+    await migratePostgres(dataSource);
+    expect(await rows()).toEqual(before);
+    const ended = [
+      { scheduler: 'arena', number: '1', definition: 'first' },
+      { scheduler: 'arena', number: '2', definition: 'second' },
+      { scheduler: 'arena', number: '3', definition: 'third' },
+      { scheduler: 'other', number: '1', definition: 'only' },
+    ];
+    expect(await numbered()).toEqual(ended);
+    await dataSource.query(`
+      UPDATE maestro.operations SET status = 'canceled', finished_at = now() WHERE definition = 'open';
+      UPDATE maestro.operations SET holds_slot = false, not_before = now() WHERE definition = 'running';
+      INSERT INTO maestro.operations (scheduler_name, definition, input, priority, actor, reason, cancel_requested_at)
+        VALUES ('other', 'switch_active_version', '{}', 20, 'system', 'because', now())`);
+    ended.splice(3, 0, { scheduler: 'arena', number: '4', definition: 'open' });
+    expect(await numbered()).toEqual(ended);
+
+    await undo(dataSource, migrationNames.length - 1);
+    expect(await rows()).toEqual([
+      ...before.slice(0, 5),
+      { definition: 'open', status: 'canceled' },
+      // The code of that schema knows no operation that waits: another worker takes it up.
+      { definition: 'running', status: 'pending' },
+      { definition: 'switch_active_version', status: 'pending' },
+    ]);
+
+    await migratePostgres(dataSource);
+    expect(await numbered()).toEqual(ended);
+  });
+
+  it('names the same operations in its rules as the domain', async () => {
+    await migratePostgres(dataSource);
+    const namesIn = async (index: string): Promise<string[]> => {
+      const [row] = await dataSource.query<{ indexdef: string }[]>(
+        `SELECT indexdef FROM pg_indexes WHERE schemaname = 'maestro' AND indexname = $1`,
+        [index],
+      );
+      const [, rule = ''] = /\(\(?definition (?:=|<>) A(?:NY|LL) (.*?\])/.exec(row!.indexdef) ?? [];
+      return [...rule.matchAll(/'(\w+)'/g)].map(([, name]) => name!);
+    };
+    expect((await namesIn('operations_one_version_change')).sort()).toEqual([...versionChanges].sort());
+    expect((await namesIn('operations_one_in_progress')).sort()).toEqual([...healingDefinitions].sort());
   });
 
   it('is migrated once when two processes migrate at once', async () => {
@@ -72,7 +149,7 @@ describe('the database schema', () => {
     await expect(assertMigrated(dataSource)).rejects.toMatchObject({
       kind: 'failed_precondition',
       code: 'postgres.not_migrated',
-      message: 'the database lacks 1 migration(s) of this version: run "maestro migrate" first',
+      message: `the database lacks ${migrationNames.length} migration(s) of this version: run "maestro migrate" first`,
     });
     await migratePostgres(dataSource);
     await assertMigrated(dataSource);
@@ -88,7 +165,7 @@ describe('the database schema', () => {
       INSERT INTO public.schema_migrations VALUES (7, false)`);
     const before = await describeSchema(dataSource, 'public');
     await migratePostgres(dataSource);
-    await undoAll(dataSource);
+    await undo(dataSource, migrationNames.length);
     await migratePostgres(dataSource);
     expect(await describeSchema(dataSource, 'public')).toEqual(before);
     expect(await dataSource.query('SELECT * FROM public.schedulers')).toEqual([{ name: 'old', yaml: 'name: old' }]);
@@ -165,8 +242,8 @@ describe('connecting to PostgreSQL', () => {
   });
 });
 
-async function undoAll(dataSource: DataSource): Promise<void> {
-  for (let left = migrationNames.length; left > 0; left--) await dataSource.undoLastMigration();
+async function undo(dataSource: DataSource, count: number): Promise<void> {
+  for (let left = count; left > 0; left--) await dataSource.undoLastMigration();
 }
 
 async function refusal(url: string): Promise<DomainError> {
@@ -187,7 +264,7 @@ function withParts(url: string, parts: Partial<Record<'hostname' | 'port' | 'pas
   return Object.assign(new URL(url), parts).toString();
 }
 
-/** Columns, indexes, constraints and sequences of a schema, a line each. */
+/** Columns, indexes, constraints, sequences, functions and triggers of a schema, a line each. */
 async function describeSchema(dataSource: DataSource, schema = 'maestro'): Promise<string[]> {
   const rows = await dataSource.query<{ line: string }[]>(
     `SELECT line FROM (
@@ -199,6 +276,9 @@ async function describeSchema(dataSource: DataSource, schema = 'maestro'): Promi
        UNION ALL SELECT format('%s: %s', conrelid::regclass, pg_get_constraintdef(oid)) FROM pg_constraint
          WHERE connamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1) AND contype IN ('c', 'f')
        UNION ALL SELECT format('sequence %s', sequence_name) FROM information_schema.sequences WHERE sequence_schema = $1
+       UNION ALL SELECT pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = to_regnamespace($1)
+       UNION ALL SELECT pg_get_triggerdef(t.oid) FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+         WHERE c.relnamespace = to_regnamespace($1) AND NOT t.tgisinternal
      ) lines ORDER BY line COLLATE "C"`,
     [schema],
   );

@@ -1,16 +1,31 @@
-import type {
-  Operation,
-  OperationDefinition,
-  OperationEndStatus,
-  OperationInputs,
+import fc from 'fast-check';
+import { PostgresListener } from '../../src/adapters/postgres/postgres-listener';
+import { PostgresOperationStore } from '../../src/adapters/postgres/postgres-operation-store';
+import { PostgresUnitOfWork } from '../../src/adapters/postgres/postgres-unit-of-work';
+import {
+  healingDefinitions,
+  operationDefinitions,
+  operationPriorities,
+  versionChanges,
+  type Operation,
+  type OperationDefinition,
+  type OperationEndStatus,
+  type OperationInputs,
 } from '../../src/domain/operation/operation';
+import type { OperationListing } from '../../src/domain/operation/parse-operation-listing';
 import type { HeldOperation } from '../../src/ports/operation-store';
+import { aSchedulerDefinition } from '../support/a-scheduler-definition';
 import { eventually } from '../support/eventually';
 import { openPostgres, type PostgresStores, type PostgresUnderTest } from '../support/open-postgres';
+
+// A hundred thousand rows, and hundreds of states.
+jest.setTimeout(60_000);
 
 const ttlMs = 60_000;
 const inputs: OperationInputs = {
   create_scheduler: { scheduler: {} },
+  create_new_scheduler_version: { scheduler: {}, definition: aSchedulerDefinition() },
+  switch_active_version: { newActiveVersion: 'v1.1.0' },
   delete_scheduler: {},
   add_rooms: { amount: 1 },
   remove_rooms: { amount: 1, roomIds: ['room-1'], reason: 'scale_down' },
@@ -47,8 +62,32 @@ const letLeaseExpire = (id: string) =>
 const historyOf = async (id: string, scheduler = 'arena'): Promise<string[]> =>
   (await postgres.operations.get(scheduler, id))!.history.map(({ event }) => event);
 
-const statusOf = async (id: string, scheduler = 'arena') =>
-  (await postgres.operations.get(scheduler, id))!.operation.status;
+const allFinal: OperationListing = { stage: 'final', order: 'asc', page: 1, perPage: 100 };
+
+const operationOf = async (id: string, scheduler = 'arena'): Promise<Operation> =>
+  (await postgres.operations.get(scheduler, id))!.operation;
+
+const statusOf = async (id: string, scheduler = 'arena') => (await operationOf(id, scheduler)).status;
+
+/** Until a transaction of `postgres` waits for another one. */
+const untilBlocked = (): Promise<void> =>
+  eventually(async () => {
+    const waiting = await postgres.sql(
+      `SELECT FROM pg_stat_activity WHERE application_name = 'test-stores' AND wait_event_type = 'Lock'`,
+    );
+    expect(waiting).toHaveLength(1);
+  });
+
+/** What the tests below do to an operation that has not ended, and in what stage it then is. */
+const stages: [string, (id: string) => Promise<unknown>][] = [
+  ['pending', async () => undefined],
+  ['running', async () => take()],
+  ['waiting', async () => postgres.operations.wait(await take(), ttlMs)],
+  ['given back', async () => postgres.operations.release(await take(), ttlMs)],
+  ['left behind', async (id) => take().then(() => letLeaseExpire(id))],
+  ['being canceled', async (id) => take().then(() => postgres.operations.cancel('arena', id, 'cancel'))],
+  ['rolling back', async () => postgres.operations.beginRollback(await take(), 'error', [])],
+];
 
 describe('a new operation', () => {
   it('is pending, with the event Created', async () => {
@@ -61,7 +100,12 @@ describe('a new operation', () => {
       status: 'pending',
       attempt: 0,
       actor: 'api',
+      reason: '',
       createdAt: expect.any(Date),
+      startedAt: null,
+      finishedAt: null,
+      cancelRequestedAt: null,
+      waiting: false,
       leaseExpiresAt: null,
     });
     expect(await postgres.operations.get('arena', operation.id)).toEqual({
@@ -101,6 +145,48 @@ describe('a new operation', () => {
     await insert('add_rooms');
     expect(await insert('add_rooms')).not.toBeNull();
   });
+
+  it('keeps why it was made', async () => {
+    const made = (await postgres.operations.insert({
+      scheduler: 'arena',
+      definition: 'switch_active_version',
+      input: { newActiveVersion: 'v1.0.0' },
+      actor: 'system',
+      reason: 'v1.1.0 does not start',
+    }))!;
+    expect(made).toMatchObject({ actor: 'system', reason: 'v1.1.0 does not start' });
+    expect(await operationOf(made.id)).toEqual(made);
+  });
+
+  describe('that changes the version', () => {
+    it('is the only open one of its scheduler, whoever asks and however many at once', async () => {
+      for (let round = 0; round < 5; round++) {
+        await postgres.clear();
+        const made = await Promise.all(
+          Array.from({ length: 20 }, (_, index) => {
+            const definition = versionChanges[index % 2]!;
+            const { operations } = index % 4 < 2 ? postgres : other;
+            return operations.insert({ scheduler: 'arena', definition, input: inputs[definition], actor: 'api' });
+          }),
+        );
+        expect(made.filter((each) => each !== null)).toHaveLength(1);
+        expect(await postgres.sql('SELECT FROM maestro.operations')).toHaveLength(1);
+      }
+    });
+
+    it.each(stages)('is refused while another one is %s, and welcome after its end', async (_, bring) => {
+      const open = await insert('switch_active_version');
+      await bring(open.id);
+      for (const definition of versionChanges) expect(await insert(definition)).toBeNull();
+      expect(await insert('switch_active_version', 'other')).not.toBeNull();
+      expect(await insert('add_rooms')).not.toBeNull();
+      await postgres.sql(
+        `UPDATE maestro.operations SET status = 'error', holds_slot = false, finished_at = now() WHERE id = $1`,
+        [open.id],
+      );
+      expect(await insert('create_new_scheduler_version')).not.toBeNull();
+    });
+  });
 });
 
 describe('taking the next operation', () => {
@@ -113,7 +199,11 @@ describe('taking the next operation', () => {
   it('starts an attempt under a lease by the database’s clock', async () => {
     const { id } = await insert('add_rooms');
     const held = await take();
-    expect(held).toMatchObject({ operation: { id, status: 'in_progress', attempt: 1 }, progress: {} });
+    expect(held).toMatchObject({
+      operation: { id, status: 'in_progress', attempt: 1, startedAt: expect.any(Date) },
+      progress: {},
+      rollback: null,
+    });
     const [row] = await postgres.sql<{ left: number; owner: string }>(
       `SELECT extract(epoch FROM lease_expires_at - clock_timestamp())::float AS left, lease_owner AS owner
        FROM maestro.operations WHERE id = $1`,
@@ -127,6 +217,20 @@ describe('taking the next operation', () => {
     );
   });
 
+  it('says for how long it has run, from its first start on', async () => {
+    const { id } = await insert('add_rooms');
+    const held = await take();
+    expect(held.ranForMs).toBeGreaterThanOrEqual(0);
+    await postgres.sql(
+      `UPDATE maestro.operations SET started_at = started_at - interval '90 s', lease_expires_at = now() WHERE id = $1`,
+      [id],
+    );
+    const resumed = await take();
+    expect(resumed.operation.attempt).toBe(2);
+    expect(resumed.ranForMs).toBeGreaterThanOrEqual(90_000);
+    expect(resumed.operation.startedAt!.getTime()).toBe(held.operation.startedAt!.getTime() - 90_000);
+  });
+
   it('goes by priority, then by age', async () => {
     const inOrderOfAge: OperationDefinition[] = [
       'health_controller',
@@ -135,6 +239,7 @@ describe('taking the next operation', () => {
       'add_rooms',
       'delete_scheduler',
       'remove_rooms',
+      'switch_active_version',
     ];
     const ids: string[] = [];
     for (const definition of inOrderOfAge) ids.push((await insert(definition)).id);
@@ -143,7 +248,7 @@ describe('taking the next operation', () => {
       taken.push(held.operation.id);
       await end(held);
     }
-    expect(taken).toEqual([4, 2, 3, 5, 1, 0].map((index) => ids[index]));
+    expect(taken).toEqual([4, 2, 3, 5, 1, 6, 0].map((index) => ids[index]));
   });
 
   it('takes the older of two that were made in one transaction', async () => {
@@ -185,12 +290,7 @@ describe('taking the next operation', () => {
     await other.unitOfWork.run(async () => {
       expect(await other.operations.claimNext('arena', 'first', ttlMs)).not.toBeNull();
       second = claim('second');
-      await eventually(async () => {
-        const waiting = await postgres.sql(
-          `SELECT FROM pg_stat_activity WHERE application_name = 'test-stores' AND wait_event_type = 'Lock'`,
-        );
-        expect(waiting).toHaveLength(1);
-      });
+      await untilBlocked();
     });
     expect(await second).toBeNull();
   });
@@ -248,6 +348,16 @@ describe('an expired lease', () => {
       (held, { operations }) => operations.finish(held, { status: 'error', hidden: true, event: 'Operation finished' }),
     ],
     ['giving it back', (held, { operations }) => operations.release(held)],
+    ['waiting', (held, { operations }) => operations.wait(held, ttlMs)],
+    ['rolling back', (held, { operations }) => operations.beginRollback(held, 'error', ['it failed'])],
+    [
+      'the end with what belongs to it',
+      (held, { operations, schedulers }) =>
+        operations.finish(held, { status: 'finished', hidden: false, event: null }, async () => {
+          await schedulers.setState('arena', 'in-sync');
+          return ['I still work'];
+        }),
+    ],
     [
       'a transaction of other writes',
       (held, { operations, schedulers, unitOfWork }) =>
@@ -339,6 +449,85 @@ describe('the end of an operation', () => {
   });
 });
 
+describe('what is written alongside the end', () => {
+  const switchTo = (stores: PostgresStores, version: string) =>
+    stores.operations.insert({
+      scheduler: 'arena',
+      definition: 'switch_active_version',
+      input: { newActiveVersion: version },
+      actor: 'system',
+    });
+
+  it('may be the next version change, because the operation has left its gate by then', async () => {
+    const { id } = await insert('create_new_scheduler_version');
+    const held = await take();
+    await postgres.operations.finish(
+      held,
+      { status: 'finished', hidden: false, event: 'Operation finished' },
+      async () => {
+        const next = await switchTo(postgres, 'v1.1.0');
+        return [`enqueued ${next?.definition}`, 'that is all'];
+      },
+    );
+    expect(await historyOf(id)).toEqual([
+      'Created',
+      'enqueued switch_active_version',
+      'that is all',
+      'Operation finished',
+    ]);
+    expect((await take()).operation).toMatchObject({ input: { newActiveVersion: 'v1.1.0' } });
+  });
+
+  it('lets no foreign version change slip between the end and the next one', async () => {
+    for (let round = 0; round < 10; round++) {
+      await postgres.clear();
+      await insert('create_new_scheduler_version');
+      const held = await take();
+      let foreign: Promise<unknown[]> = Promise.resolve([]);
+      await postgres.operations.finish(held, { status: 'finished', hidden: false, event: null }, async () => {
+        foreign = Promise.all(Array.from({ length: 5 }, () => switchTo(other, 'foreign')));
+        await eventually(async () => {
+          const waiting = await postgres.sql(
+            `SELECT FROM pg_stat_activity WHERE application_name = 'test-another' AND wait_event_type = 'Lock'`,
+          );
+          expect(waiting).toHaveLength(5);
+        });
+        expect(await switchTo(postgres, 'own')).not.toBeNull();
+        return [];
+      });
+      expect(await foreign).toEqual([null, null, null, null, null]);
+      expect(await postgres.operations.findOpen('arena', versionChanges)).toMatchObject({
+        input: { newActiveVersion: 'own' },
+      });
+    }
+  });
+
+  it('fails with the end, and the other way round', async () => {
+    const { id } = await insert('create_new_scheduler_version');
+    const held = await take();
+    const finish = (alongside: () => Promise<string[]>) =>
+      postgres.operations.finish(held, { status: 'finished', hidden: false, event: 'Operation finished' }, alongside);
+    await expect(
+      finish(async () => {
+        await switchTo(postgres, 'v1.1.0');
+        throw new Error('no');
+      }),
+    ).rejects.toThrow('no');
+    expect(await operationOf(id)).toMatchObject({ status: 'in_progress', finishedAt: null });
+    expect(await postgres.operations.findOpen('arena', ['switch_active_version'])).toBeNull();
+    expect(await historyOf(id)).toEqual(['Created']);
+    await finish(async () => []);
+    let wasAsked = false;
+    await expect(
+      finish(async () => {
+        wasAsked = true;
+        return [];
+      }),
+    ).rejects.toMatchObject({ code: 'operation.lease_lost' });
+    expect(wasAsked).toBe(false);
+  });
+});
+
 describe('giving an operation back', () => {
   it('makes it pending, for anyone to take at once, with its progress', async () => {
     const { id } = await insert('add_rooms');
@@ -356,7 +545,7 @@ describe('giving an operation back', () => {
     const first = await insert('delete_scheduler');
     const second = await insert('add_rooms');
     await postgres.operations.release(await take(), ttlMs);
-    expect(await postgres.operations.hasOpen('arena')).toBe(true);
+    expect(await postgres.operations.isBusy('arena')).toBe(true);
     const held = await take();
     expect(held.operation.id).toBe(second.id);
     await end(held);
@@ -398,22 +587,369 @@ describe('cancelling what is pending', () => {
 });
 
 describe('what is open', () => {
-  it('is pending or in progress, and found by its definition, oldest first', async () => {
+  it('is pending or in progress, and found by its definitions, oldest first', async () => {
     const { operations } = postgres;
-    expect(await operations.hasOpen('arena')).toBe(false);
-    expect(await operations.findOpen('arena', 'add_rooms')).toBeNull();
+    expect(await operations.findOpen('arena', ['add_rooms'])).toBeNull();
     const first = await insert('add_rooms');
     await insert('add_rooms');
     await insert('remove_rooms', 'other');
-    expect(await operations.findOpen('arena', 'add_rooms')).toEqual(first);
-    expect(await operations.findOpen('arena', 'remove_rooms')).toBeNull();
+    const change = await insert('switch_active_version');
+    expect(await operations.findOpen('arena', ['add_rooms'])).toEqual(first);
+    expect(await operations.findOpen('arena', versionChanges)).toEqual(change);
+    expect(await operations.findOpen('arena', ['switch_active_version', 'add_rooms'])).toEqual(first);
+    expect(await operations.findOpen('arena', ['remove_rooms'])).toBeNull();
+    expect(await operations.findOpen('arena', [])).toBeNull();
     const held = await take();
-    expect(await operations.findOpen('arena', 'add_rooms')).toMatchObject({ id: first.id, status: 'in_progress' });
+    expect(await operations.findOpen('arena', ['add_rooms'])).toMatchObject({ id: first.id, status: 'in_progress' });
     await end(held);
     await end(await take());
-    expect(await operations.findOpen('arena', 'add_rooms')).toBeNull();
-    expect(await operations.hasOpen('arena')).toBe(false);
-    expect(await operations.hasOpen('other')).toBe(true);
+    expect(await operations.findOpen('arena', ['add_rooms'])).toBeNull();
+  });
+
+  it.each(stages)('is found while it is %s', async (_, bring) => {
+    const { id } = await insert('switch_active_version');
+    await bring(id);
+    expect((await postgres.operations.findOpen('arena', versionChanges))?.id).toBe(id);
+  });
+
+  it('keeps its scheduler busy unless it only waits', async () => {
+    const { operations } = postgres;
+    expect(await operations.isBusy('arena')).toBe(false);
+    await insert('create_new_scheduler_version');
+    expect(await operations.isBusy('arena')).toBe(true);
+    const held = await take();
+    expect(await operations.isBusy('arena')).toBe(true);
+    await operations.wait(held, ttlMs);
+    expect(await operations.isBusy('arena')).toBe(false);
+    await insert('add_rooms');
+    expect(await operations.isBusy('arena')).toBe(true);
+    await end(await take());
+    expect(await operations.isBusy('arena')).toBe(false);
+    expect(await operations.isBusy('other')).toBe(false);
+  });
+});
+
+describe('an operation that waits', () => {
+  const makeDue = (id: string) =>
+    postgres.sql(`UPDATE maestro.operations SET not_before = clock_timestamp() WHERE id = $1`, [id]);
+  const wake = (scheduler = 'arena') => postgres.operations.claimNext(scheduler, 'me', ttlMs, { wakeWaiting: true });
+
+  it('is in progress without a holder, and shows when it is looked at next, where clients expect a lease', async () => {
+    const { id } = await insert('create_new_scheduler_version');
+    const held = await take();
+    await postgres.operations.wait(held, ttlMs);
+    const [row] = await postgres.sql<{ not_before: Date }>(
+      'SELECT not_before FROM maestro.operations WHERE NOT holds_slot AND lease_owner IS NULL',
+    );
+    expect(await operationOf(id)).toEqual({ ...held.operation, waiting: true, leaseExpiresAt: row?.not_before });
+    await expect(postgres.operations.appendEvent(held, 'still here')).rejects.toMatchObject({
+      code: 'operation.lease_lost',
+    });
+  });
+
+  it('is looked at when its time has come, in the same attempt, with its progress and a new token', async () => {
+    const { id } = await insert('create_new_scheduler_version');
+    const held = await take();
+    await postgres.operations.saveProgress(held, { roomId: 'room-1' });
+    await postgres.operations.wait(held, ttlMs);
+    expect(await claim()).toBeNull();
+    expect(await postgres.operations.findStalled(10)).toEqual([]);
+    await makeDue(id);
+    expect(await postgres.operations.findStalled(10)).toEqual(['arena']);
+    const again = await take();
+    expect(again).toMatchObject({ operation: { id, attempt: 1 }, progress: { roomId: 'room-1' } });
+    expect(again.operation.startedAt).toEqual(held.operation.startedAt);
+    expect(again.fencingToken).not.toBe(held.fencingToken);
+  });
+
+  it('is looked at when somebody rings, before what heals', async () => {
+    const { id } = await insert('create_new_scheduler_version');
+    await postgres.operations.wait(await take(), ttlMs);
+    await insert('add_rooms');
+    expect((await wake())?.operation.id).toBe(id);
+  });
+
+  it('is not woken while another operation holds the slot', async () => {
+    await insert('create_new_scheduler_version');
+    await postgres.operations.wait(await take(), ttlMs);
+    await insert('add_rooms');
+    await take();
+    expect(await wake()).toBeNull();
+    expect(await wake('other')).toBeNull();
+  });
+
+  it('counts another attempt when its worker died after waking it', async () => {
+    const { id } = await insert('create_new_scheduler_version');
+    await postgres.operations.wait(await take(), 0);
+    await take('dead');
+    await letLeaseExpire(id);
+    expect((await take()).operation).toMatchObject({ id, attempt: 2 });
+  });
+
+  describe('leaves the slot', () => {
+    let waiting: string;
+    beforeEach(async () => {
+      // Not a version change, so that any definition may be pending beside it.
+      waiting = (await insert('create_scheduler')).id;
+      await postgres.operations.wait(await take(), ttlMs);
+    });
+
+    it.each(healingDefinitions)('to %s', async (definition) => {
+      const { id } = await insert(definition);
+      expect(await postgres.operations.findStalled(10)).toEqual(['arena']);
+      expect((await take()).operation.id).toBe(id);
+    });
+
+    it.each(operationDefinitions.filter((definition) => !healingDefinitions.includes(definition)))(
+      'but not to %s, which comes after it',
+      async (definition) => {
+        const { id } = await insert(definition);
+        expect(await postgres.operations.findStalled(10)).toEqual([]);
+        expect(await claim()).toBeNull();
+        await makeDue(waiting);
+        await end(await take());
+        expect((await take()).operation.id).toBe(id);
+      },
+    );
+  });
+
+  it('keeps out another one that a worker was about to take when it took the slot and gave it back', async () => {
+    await insert('create_scheduler');
+    const pending = await insert('create_new_scheduler_version');
+    let second: Promise<HeldOperation | null> = Promise.resolve(null);
+    await other.unitOfWork.run(async () => {
+      const first = (await other.operations.claimNext('arena', 'first', ttlMs))!;
+      expect(first.operation.definition).toBe('create_scheduler');
+      second = claim('second');
+      await untilBlocked();
+      await other.operations.wait(first, ttlMs);
+    });
+    expect(await second).toBeNull();
+    expect(await statusOf(pending.id)).toBe('pending');
+  });
+
+  it('is taken by one worker of twenty', async () => {
+    await insert('create_new_scheduler_version');
+    await postgres.operations.wait(await take(), ttlMs);
+    const claims = await Promise.all(Array.from({ length: 20 }, () => wake()));
+    expect(claims.filter((each) => each !== null)).toHaveLength(1);
+  });
+});
+
+describe('cancelling an operation', () => {
+  const cancel = (id: string, scheduler = 'arena') => postgres.operations.cancel(scheduler, id, 'please stop');
+
+  it('ends one that no worker ever took up', async () => {
+    const operation = await insert('add_rooms');
+    expect(await cancel(operation.id)).toEqual({ operation, answer: 'canceled' });
+    expect(await operationOf(operation.id)).toEqual({
+      ...operation,
+      status: 'canceled',
+      finishedAt: expect.any(Date),
+      cancelRequestedAt: expect.any(Date),
+    });
+    expect(await historyOf(operation.id)).toEqual(['Created', 'please stop']);
+    expect(await claim()).toBeNull();
+    expect(await postgres.operations.list('arena', allFinal)).toMatchObject({ total: 1 });
+  });
+
+  it.each(stages.slice(1))('asks for the end of one that is %s, once', async (stage, bring) => {
+    const { id } = await insert('create_new_scheduler_version');
+    await bring(id);
+    const before = await operationOf(id);
+    const first = await cancel(id);
+    expect(first).toEqual({ operation: before, answer: 'requested' });
+    const { cancelRequestedAt } = await operationOf(id);
+    expect(cancelRequestedAt).toBeInstanceOf(Date);
+    expect(await cancel(id)).toMatchObject({ answer: 'requested' });
+    expect(await operationOf(id)).toEqual({ ...before, cancelRequestedAt });
+    const line = stage === 'being canceled' ? 'cancel' : 'please stop';
+    expect(await historyOf(id)).toEqual(['Created', line]);
+  });
+
+  it.each(['finished', 'error', 'canceled', 'evicted'] as const)('leaves one that is %s as it is', async (status) => {
+    const { id } = await insert('add_rooms');
+    await end(await take(), status);
+    const before = await operationOf(id);
+    expect(await cancel(id)).toEqual({ operation: before, answer: 'ended' });
+    expect(await operationOf(id)).toEqual(before);
+    expect(await historyOf(id)).toEqual(['Created', 'Operation finished']);
+  });
+
+  it.each([
+    ['an unknown id', async () => cancel('00000000-0000-4000-8000-000000000000')],
+    ['what is no id', async () => cancel("'; DROP TABLE maestro.operations; --")],
+    ['another scheduler', async () => cancel((await insert('add_rooms')).id, 'other')],
+  ])('knows nothing of %s', async (_, attempt) => {
+    expect(await attempt()).toBeNull();
+  });
+
+  it('makes one that waits due at once, before what heals', async () => {
+    const { id } = await insert('create_new_scheduler_version');
+    await postgres.operations.wait(await take(), ttlMs);
+    await insert('add_rooms');
+    await cancel(id);
+    expect(await postgres.operations.findStalled(10)).toEqual(['arena']);
+    expect((await take()).operation).toMatchObject({ id, cancelRequestedAt: expect.any(Date) });
+  });
+
+  it('makes one that was put off due at once, before other pending ones', async () => {
+    const { id } = await insert('switch_active_version');
+    await postgres.operations.release(await take(), ttlMs);
+    await cancel(id);
+    await insert('delete_scheduler');
+    expect(await postgres.operations.findStalled(10)).toEqual(['arena']);
+    expect((await take()).operation.id).toBe(id);
+  });
+
+  it('is not undone when the operation is put off, or waits, after it', async () => {
+    const { id } = await insert('create_new_scheduler_version');
+    const held = await take();
+    await cancel(id);
+    await postgres.operations.wait(held, ttlMs);
+    const again = await take();
+    expect(again.operation.id).toBe(id);
+    await postgres.operations.release(again, ttlMs);
+    expect((await take()).operation.cancelRequestedAt).toBeInstanceOf(Date);
+  });
+
+  it('is told to the worker at its next renewal', async () => {
+    const { id } = await insert('add_rooms');
+    const held = await take();
+    expect(await postgres.operations.renewLease(held, ttlMs)).toEqual({ cancelRequested: false });
+    await cancel(id);
+    expect(await postgres.operations.renewLease(held, ttlMs)).toEqual({ cancelRequested: true });
+  });
+
+  it('either ends it or is asked of the worker who takes it in the same moment', async () => {
+    for (let round = 0; round < 20; round++) {
+      await postgres.clear();
+      const { id } = await insert('add_rooms');
+      const [canceled, held] = await Promise.all([cancel(id), other.operations.claimNext('arena', 'worker', ttlMs)]);
+      if (held === null) expect(canceled?.answer).toBe('canceled');
+      else expect(canceled?.answer).toBe('requested');
+      expect(await statusOf(id)).toBe(held === null ? 'canceled' : 'in_progress');
+    }
+  });
+
+  it('together with all that is pending ends in no circle', async () => {
+    await insert('add_rooms');
+    const { id } = await insert('remove_rooms');
+    let all: Promise<number> = Promise.resolve(0);
+    await other.unitOfWork.run(async () => {
+      await other.unitOfWork.rows('SELECT FROM maestro.operations WHERE id = $1 FOR UPDATE', [id]);
+      all = postgres.operations.cancelPending('arena', 'canceled: no more');
+      await untilBlocked();
+      expect(await other.operations.cancel('arena', id, 'please stop')).toMatchObject({ answer: 'canceled' });
+    });
+    expect(await all).toBe(1);
+    expect(await historyOf(id)).toEqual(['Created', 'please stop']);
+  });
+});
+
+describe('cancellations', () => {
+  let heard: string[];
+  let stop: AbortController;
+  let watching: Promise<void>;
+
+  /** So many connections listen. */
+  const untilListening = (count: number): Promise<void> =>
+    eventually(async () => {
+      const listening = await postgres.sql(
+        `SELECT FROM pg_stat_activity WHERE application_name = 'maestro-listen' AND query LIKE 'LISTEN%' AND state = 'idle'`,
+      );
+      expect(listening).toHaveLength(count);
+    });
+
+  beforeEach(async () => {
+    heard = [];
+    stop = new AbortController();
+    watching = postgres.operations.watchCancels((id) => heard.push(id), stop.signal);
+    await untilListening(1);
+  });
+  afterEach(async () => {
+    stop.abort();
+    await watching;
+    await untilListening(0);
+  });
+
+  it('are heard in another connection', async () => {
+    const { id } = await insert('add_rooms');
+    await take();
+    await other.operations.cancel('arena', id, 'please stop');
+    await eventually(() => expect(heard).toEqual([id]));
+  });
+
+  it('are heard when they are committed, and not when they are rolled back or nobody has to act', async () => {
+    const { id } = await insert('add_rooms');
+    await take();
+    await expect(
+      other.unitOfWork.run(async () => {
+        await other.operations.cancel('arena', id, 'please stop');
+        throw new Error('changed my mind');
+      }),
+    ).rejects.toThrow('changed my mind');
+    const pending = await insert('add_rooms');
+    await other.operations.cancel('arena', pending.id, 'please stop');
+    await other.operations.cancel('arena', pending.id, 'please stop');
+    await other.unitOfWork.run(async () => {
+      await other.operations.cancel('arena', id, 'please stop');
+      await postgres.sql(`SELECT pg_notify('maestro_cancels', 'between')`);
+      await eventually(() => expect(heard).toEqual(['between']));
+    });
+    await eventually(() => expect(heard).toEqual(['between', id]));
+  });
+
+  it('are heard again after the connection was lost; a missed one is told at the renewal of the lease', async () => {
+    const [missed, later] = [await insert('add_rooms'), await insert('add_rooms', 'other')];
+    const held = await take();
+    await take('me', 'other');
+    // One transaction with the loss: nobody listens when it is announced.
+    await other.unitOfWork.run(async () => {
+      await other.operations.cancel('arena', missed.id, 'please stop');
+      expect(await postgres.killConnections('maestro-listen')).toBe(1);
+      await untilListening(0);
+    });
+    await untilListening(1);
+    await other.operations.cancel('other', later.id, 'please stop');
+    await eventually(() => expect(heard).toEqual([later.id]));
+    expect(await postgres.operations.renewLease(held, ttlMs)).toEqual({ cancelRequested: true });
+  });
+});
+
+describe('a rollback', () => {
+  it('survives its worker, with what it ends as and its events', async () => {
+    const { id } = await insert('create_new_scheduler_version');
+    const held = await take('dead');
+    expect(held.rollback).toBeNull();
+    await postgres.operations.beginRollback(held, 'canceled', ['it was canceled', 'Starting operation rollback']);
+    expect(held.rollback).toBe('canceled');
+    await letLeaseExpire(id);
+    expect(await take()).toMatchObject({ operation: { id, attempt: 2 }, rollback: 'canceled' });
+    expect(await historyOf(id)).toEqual(['Created', 'it was canceled', 'Starting operation rollback']);
+  });
+
+  it('survives being given back, and waiting', async () => {
+    await insert('create_new_scheduler_version');
+    const held = await take();
+    await postgres.operations.beginRollback(held, 'error', []);
+    await postgres.operations.release(held);
+    const again = await take();
+    expect(again.rollback).toBe('error');
+    await postgres.operations.wait(again, 0);
+    expect((await take()).rollback).toBe('error');
+  });
+
+  it('begins with all of its events or not at all', async () => {
+    const { id } = await insert('add_rooms');
+    const held = await take();
+    await expect(postgres.operations.beginRollback(held, 'error', ['one', null as unknown as string])).rejects.toThrow(
+      /null value/,
+    );
+    expect(held.rollback).toBeNull();
+    expect(await historyOf(id)).toEqual(['Created']);
+    await letLeaseExpire(id);
+    expect((await take()).rollback).toBeNull();
   });
 });
 
@@ -439,6 +975,231 @@ describe('finding work that nobody does', () => {
       for (const name of await postgres.operations.findStalled(1)) found.add(name);
       expect(found.size).toBe(3);
     });
+  });
+});
+
+describe('whatever state operations are in', () => {
+  /** An operation as a row; what cannot stand beside the rows before it is left out by the indexes. */
+  interface Row {
+    id: string;
+    definition: OperationDefinition;
+    stage: 'pending' | 'held' | 'expired' | 'waiting' | 'ended';
+    isPutOff: boolean;
+    isCanceled: boolean;
+  }
+
+  const row = fc.record<Omit<Row, 'id'>>({
+    definition: fc.constantFrom(...operationDefinitions),
+    stage: fc.constantFrom('pending', 'pending', 'pending', 'held', 'expired', 'waiting', 'waiting', 'ended'),
+    isPutOff: fc.boolean(),
+    isCanceled: fc.nat(4).map((one) => one === 0),
+  });
+  /** What each of many schedulers has, in order of age. */
+  const schedulers = fc.array(fc.array(row, { maxLength: 5 }), { minLength: 30, maxLength: 30 });
+
+  /** Answers what was kept of each scheduler. */
+  const store = async (fleets: Omit<Row, 'id'>[][]): Promise<Map<string, Row[]>> => {
+    const rows = fleets.flatMap((fleet, index) => fleet.map((each) => ({ ...each, scheduler: `fleet-${index}` })));
+    const kept = await postgres.sql<Row & { scheduler: string }>(
+      `WITH given AS (
+         SELECT gen_random_uuid() AS id, g.*
+         FROM jsonb_to_recordset($1) AS g (scheduler text, definition text, priority int, stage text, "isPutOff" bool,
+           "isCanceled" bool)),
+       stored AS (
+         INSERT INTO maestro.operations (id, scheduler_name, definition, input, priority, actor, status, holds_slot,
+           lease_expires_at, not_before, cancel_requested_at, started_at, finished_at, fencing_token)
+         SELECT id, scheduler, definition, '{}', priority, 'api',
+           CASE stage WHEN 'pending' THEN 'pending' WHEN 'ended' THEN 'error' ELSE 'in_progress' END,
+           stage IN ('held', 'expired'),
+           CASE stage WHEN 'held' THEN now() + interval '1 h' WHEN 'expired' THEN now() - interval '1 h' END,
+           CASE WHEN stage IN ('pending', 'waiting') AND "isPutOff" THEN now() + interval '1 h' END,
+           CASE WHEN "isCanceled" THEN now() END,
+           CASE WHEN stage <> 'pending' THEN now() END,
+           CASE WHEN stage = 'ended' THEN now() END,
+           CASE WHEN stage IN ('held', 'expired') THEN nextval('maestro.fencing_tokens') END
+         FROM given ON CONFLICT DO NOTHING RETURNING id, seq)
+       SELECT given.* FROM given JOIN stored USING (id) ORDER BY seq`,
+      [JSON.stringify(rows.map((each) => ({ ...each, priority: operationPriorities[each.definition] })))],
+    );
+    return new Map(
+      fleets.map((_, index) => [`fleet-${index}`, kept.filter((each) => each.scheduler === `fleet-${index}`)]),
+    );
+  };
+
+  /** The promise of `claimNext` in plain words; `rows` in order of age. */
+  function nextOf(rows: readonly Row[], wakeWaiting: boolean): Row | undefined {
+    const isIn = (stage: Row['stage']) => rows.some((each) => each.stage === stage);
+    if (isIn('expired')) return rows.find(({ stage }) => stage === 'expired');
+    if (isIn('held')) return undefined;
+    const isDue = (each: Row): boolean => !each.isPutOff || each.isCanceled;
+    const candidates = rows.filter(
+      (each) =>
+        (each.stage === 'waiting' && (wakeWaiting || isDue(each))) ||
+        (each.stage === 'pending' && isDue(each) && (healingDefinitions.includes(each.definition) || !isIn('waiting'))),
+    );
+    const rank = (each: Row) => [
+      each.isCanceled ? 0 : 1,
+      each.stage === 'waiting' ? 0 : 1,
+      operationPriorities[each.definition],
+    ];
+    // Sorting is stable: age decides last.
+    return [...candidates].sort((one, other_) => {
+      const [a, b] = [rank(one), rank(other_)];
+      return a[0]! - b[0]! || a[1]! - b[1]! || a[2]! - b[2]!;
+    })[0];
+  }
+
+  it('the sweep finds just what can be taken, and what is taken is what is promised', async () => {
+    await fc.assert(
+      fc.asyncProperty(schedulers, fc.boolean(), async (fleets, wakeWaiting) => {
+        await postgres.clear();
+        const stored = await store(fleets);
+        const stalled = await postgres.operations.findStalled(1_000);
+        const claimable = [...stored].filter(([, rows]) => nextOf(rows, false) !== undefined).map(([name]) => name);
+        expect([...stalled].sort()).toEqual(claimable.sort());
+        for (const [name, rows] of stored) {
+          const claimed = await postgres.operations.claimNext(name, 'me', ttlMs, { wakeWaiting });
+          expect({ rows, claimed: claimed?.operation.id }).toEqual({ rows, claimed: nextOf(rows, wakeWaiting)?.id });
+        }
+        // Who took the slots leaves nothing to find.
+        if (!wakeWaiting) expect(await postgres.operations.findStalled(1_000)).toEqual([]);
+      }),
+      { numRuns: 20 },
+    );
+  });
+});
+
+describe('the numbers of ended operations', () => {
+  const numbers = async (scheduler = 'arena'): Promise<number[]> => {
+    const rows = await postgres.sql<{ number: string }>(
+      `SELECT final_number AS number FROM maestro.operations
+       WHERE scheduler_name = $1 AND final_number IS NOT NULL ORDER BY final_number`,
+      [scheduler],
+    );
+    return rows.map(({ number }) => Number(number));
+  };
+  const oneTo = (count: number): number[] => Array.from({ length: count }, (_, index) => index + 1);
+
+  it('have no gaps, whoever ends operations at once and whatever is rolled back', async () => {
+    const held = await insert('delete_scheduler').then(() => take());
+    const ids: string[] = [];
+    for (let index = 0; index < 40; index++) ids.push((await insert('add_rooms')).id);
+    await insert('add_rooms', 'other');
+    const cancel = (stores: PostgresStores, id: string) => stores.operations.cancel('arena', id, 'please stop');
+    await Promise.all([
+      end(held),
+      cancel(postgres, (await insert('remove_rooms', 'other')).id),
+      ...ids.map((id, index) => {
+        const stores = index % 2 === 0 ? postgres : other;
+        if (index % 4 !== 3) return cancel(stores, id);
+        const undone = stores.unitOfWork.run(async () => {
+          await cancel(stores, id);
+          throw new Error('changed my mind');
+        });
+        return expect(undone).rejects.toThrow('changed my mind');
+      }),
+    ]);
+    expect(await numbers()).toEqual(oneTo(31));
+    expect(await postgres.operations.cancelPending('arena', 'canceled: no more')).toBe(10);
+    expect(await numbers()).toEqual(oneTo(41));
+    expect(await numbers('other')).toEqual([]);
+  });
+
+  it('are given in the order of the ends, and to none that is hidden', async () => {
+    const ids: string[] = [];
+    for (const hidden of [false, true, true, false, true, false]) {
+      await insert('health_controller');
+      const held = await take();
+      await end(held, 'finished', hidden);
+      if (!hidden) ids.push(held.operation.id);
+    }
+    expect(await numbers()).toEqual([1, 2, 3]);
+    const { operations } = await postgres.operations.list('arena', allFinal);
+    expect(operations.map(({ id }) => id)).toEqual(ids);
+  });
+
+  it('are kept by an end, whatever is written to it later', async () => {
+    await insert('add_rooms');
+    await end(await take());
+    await postgres.sql(`UPDATE maestro.operations SET finished_at = now(), reason = 'edited'`);
+    expect(await numbers()).toEqual([1]);
+  });
+});
+
+describe('the cost of a page of ended operations', () => {
+  /** Explains each statement before it runs, and adds up the pages of 8 kB that it touched. */
+  class CountingUnitOfWork extends PostgresUnitOfWork {
+    touched = 0;
+    override async rows<R>(sql: string, parameters: unknown[] = []): Promise<R[]> {
+      const [explained] = await super.rows<{ 'QUERY PLAN': { Plan: Record<string, number> }[] }>(
+        `EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ${sql}`,
+        parameters,
+      );
+      const plan = explained!['QUERY PLAN'][0]!.Plan;
+      this.touched += plan['Shared Hit Blocks']! + plan['Shared Read Blocks']!;
+      return super.rows<R>(sql, parameters);
+    }
+  }
+
+  const addEnded = (count: number) =>
+    postgres.sql(
+      `WITH counter AS (
+         INSERT INTO maestro.operation_counters AS c VALUES ('arena', $1)
+         ON CONFLICT (scheduler_name) DO UPDATE SET last_final_number = c.last_final_number + $1
+         RETURNING last_final_number - $1 AS before)
+       INSERT INTO maestro.operations (scheduler_name, definition, input, priority, actor, status, attempt, hidden,
+         started_at, finished_at, final_number)
+       SELECT 'arena', 'health_controller', '{"tookAction": true}', 30, 'health_controller', 'finished', 1, is_hidden,
+         now(), now(), CASE WHEN NOT is_hidden THEN before + number END
+       FROM counter, generate_series(1, $1::bigint) AS number, (VALUES (false), (true)) AS each (is_hidden)
+       ORDER BY number`,
+      [count],
+    );
+
+  it('is the same with 100,000 of them as with 100: first, middle and last, from either end', async () => {
+    const counting = new CountingUnitOfWork(postgres.dataSource);
+    const store = new PostgresOperationStore(counting, new PostgresListener(postgres.url, postgres.log));
+    const costOf = async (read: () => Promise<unknown>): Promise<number> => {
+      counting.touched = 0;
+      await read();
+      return counting.touched;
+    };
+    const costs = async (total: number): Promise<Map<string, number>> => {
+      const found = new Map<string, number>();
+      for (const order of ['asc', 'desc'] as const) {
+        for (const perPage of [15, 100]) {
+          const last = Math.ceil(total / perPage);
+          const pages = { first: 1, middle: Math.ceil(last / 2), last, beyond: last + 1 };
+          for (const [place, page] of Object.entries(pages)) {
+            const read = async (): Promise<void> => {
+              const answer = await store.list('arena', { stage: 'final', order, page, perPage });
+              const length = page > last ? 0 : Math.min(perPage, total - (page - 1) * perPage);
+              expect([order, place, answer.total, answer.operations.length]).toEqual([order, place, total, length]);
+            };
+            found.set(`${order} ${place} of ${perPage}`, await costOf(read));
+          }
+        }
+      }
+      // Nor does what has ended cost those who ask for what has not.
+      for (const stage of ['pending', 'active'] as const) {
+        found.set(stage, await costOf(() => store.list('arena', { ...allFinal, stage })));
+      }
+      found.set('open', await costOf(() => store.findOpen('arena', ['delete_scheduler'])));
+      found.set('version change', await costOf(() => store.findOpen('arena', versionChanges)));
+      found.set('busy', await costOf(() => store.isBusy('arena')));
+      found.set('stalled', await costOf(() => store.findStalled(200)));
+      found.set('next', await costOf(() => store.claimNext('arena', 'me', ttlMs)));
+      return found;
+    };
+    await addEnded(100);
+    const few = await costs(100);
+    await addEnded(99_900);
+    // Three descents of an index that is up to two levels deeper, and rows spread over a few pages more.
+    const tolerance = 12;
+    const grown = (many: Map<string, number>) => [...many].filter(([read, cost]) => cost > few.get(read)! + tolerance);
+    expect(grown(await costs(100_000))).toEqual([]);
+    await postgres.sql('ANALYZE maestro.operations');
+    expect(grown(await costs(100_000))).toEqual([]);
   });
 });
 
@@ -485,9 +1246,7 @@ describe('listing operations', () => {
     beforeEach(async () => {
       ids = [];
       for (let index = 0; index < 5; index++) ids.push((await insert('add_rooms')).id);
-      await postgres.sql(
-        `UPDATE maestro.operations SET status = 'finished', finished_at = now() - seq * interval '1 minute'`,
-      );
+      for (const id of [...ids].reverse()) await postgres.operations.cancel('arena', id, 'please stop');
     });
 
     it.each([
@@ -509,6 +1268,19 @@ describe('listing operations', () => {
       const page = await postgres.operations.list('arena', { stage: 'final', order: 'desc', page: 2, perPage: 3 });
       expect(page.total).toBe(5);
       expect(page.operations).toHaveLength(2);
+    });
+
+    it('counts what is left when the oldest ends are deleted', async () => {
+      await postgres.sql('DELETE FROM maestro.operations WHERE id = ANY($1)', [ids.slice(3)]);
+      const page = (order: 'asc' | 'desc') =>
+        postgres.operations.list('arena', { stage: 'final', order, page: 1, perPage: 2 });
+      expect(await page('asc')).toMatchObject({ total: 3, operations: [{ id: ids[1] }, { id: ids[2] }] });
+      expect(await page('desc')).toMatchObject({ total: 3, operations: [{ id: ids[1] }, { id: ids[0] }] });
+      await postgres.sql('DELETE FROM maestro.operations');
+      expect(await page('asc')).toEqual({ total: 0, operations: [] });
+      const { id } = await insert('add_rooms');
+      await end(await take());
+      expect(await page('asc')).toMatchObject({ total: 1, operations: [{ id }] });
     });
   });
 

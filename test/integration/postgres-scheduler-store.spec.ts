@@ -1,9 +1,14 @@
 import { getEventListeners } from 'node:events';
 import { DomainError } from '../../src/domain/errors';
+import type { OperationInputs } from '../../src/domain/operation/operation';
 import type { SchedulerState } from '../../src/domain/scheduler/scheduler';
+import type { HeldOperation } from '../../src/ports/operation-store';
 import { aSchedulerDefinition } from '../support/a-scheduler-definition';
 import { eventually } from '../support/eventually';
 import { openPostgres, type PostgresUnderTest } from '../support/open-postgres';
+
+// A database starts first, which takes its time on a busy machine.
+jest.setTimeout(60_000);
 
 let postgres: PostgresUnderTest;
 
@@ -101,11 +106,13 @@ describe('the scheduler store on PostgreSQL', () => {
       expect((await postgres.schedulers.listSchedulers(filter)).map(({ name }) => name)).toEqual(names);
     });
 
-    it('what the ping path needs', async () => {
-      await create('delta', { game: 'go', matchAllocation: { maxMatches: 12 } });
+    it('what the paths of pings and events need', async () => {
+      const options = { timeoutMs: 1_000, metadata: { roomType: 'green', list: [1, null] } };
+      const forwarders = [{ name: 'matchmaker', enabled: true, type: 'gRPC', address: 'host:1', options }];
+      await create('delta', { game: 'go', matchAllocation: { maxMatches: 12 }, forwarders });
       const settings = await postgres.schedulers.listSettings();
       expect(settings).toHaveLength(4);
-      expect(settings).toContainEqual({ name: 'delta', game: 'go', maxMatches: 12 });
+      expect(settings).toContainEqual({ name: 'delta', game: 'go', maxMatches: 12, forwarders });
     });
   });
 
@@ -126,6 +133,223 @@ describe('the scheduler store on PostgreSQL', () => {
         expect((await postgres.schedulers.getScheduler('arena'))?.state).toBe('terminating');
       },
     );
+  });
+
+  describe('a version', () => {
+    const add = (
+      version: string,
+      changes: Parameters<typeof aSchedulerDefinition>[0] = {},
+      rollbackVersion = 'v1.0.0',
+    ) =>
+      postgres.schedulers.addVersion('arena', { version, definition: aSchedulerDefinition(changes), rollbackVersion });
+    const active = async () => (await postgres.schedulers.getScheduler('arena'))!;
+
+    beforeEach(() => create('arena'));
+
+    it('is stored beside the active one, which stays', async () => {
+      const before = await active();
+      await add('v1.1.0', { roomsReplicas: 8 });
+      expect(await active()).toEqual({ ...before, versionCreatedAt: expect.any(Date) });
+      expect(await postgres.schedulers.getScheduler('arena', 'v1.1.0')).toMatchObject({
+        version: 'v1.1.0',
+        rollbackVersion: 'v1.0.0',
+        definition: { roomsReplicas: 8 },
+      });
+      expect((await postgres.schedulers.listVersions('arena')).map(({ version }) => version)).toEqual([
+        'v1.1.0',
+        'v1.0.0',
+      ]);
+    });
+
+    it('is stored once, also when many store it at once', async () => {
+      const answers = await Promise.allSettled(
+        Array.from({ length: 10 }, (_, index) => add('v1.1.0', { roomsReplicas: index })),
+      );
+      expect(answers.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+      const kept = await postgres.schedulers.getScheduler('arena', 'v1.1.0');
+      await expect(add('v1.1.0', { roomsReplicas: 99 })).rejects.toMatchObject({
+        kind: 'already_exists',
+        code: 'scheduler.version_exists',
+        message: 'version v1.1.0 of scheduler arena exists already',
+      });
+      expect(await postgres.schedulers.getScheduler('arena', 'v1.1.0')).toEqual(kept);
+    });
+
+    it('is the newest by the time at which it was stored, however long its transaction took', async () => {
+      const other = await postgres.another();
+      await postgres.unitOfWork.run(async () => {
+        await postgres.unitOfWork.rows('SELECT now()');
+        await other.schedulers.addVersion('arena', {
+          version: 'v1.1.0',
+          definition: aSchedulerDefinition(),
+          rollbackVersion: 'v1.0.0',
+        });
+        await add('v1.2.0');
+      });
+      expect((await postgres.schedulers.listVersions('arena')).map(({ version }) => version)).toEqual([
+        'v1.2.0',
+        'v1.1.0',
+        'v1.0.0',
+      ]);
+    });
+
+    it('is made the active one with everything it says, and the scheduler in-sync', async () => {
+      const changes = { game: 'chess', roomsReplicas: 8, matchAllocation: { maxMatches: 5 }, labels: { team: 'red' } };
+      const downscaledAt = new Date('2026-05-01T10:00:00.123Z');
+      await postgres.schedulers.setLastDownscale('arena', downscaledAt);
+      await add('v2.0.0', changes, 'v1.4.0');
+      expect(await postgres.schedulers.activateVersion('arena', 'v2.0.0')).toBe(true);
+      expect(await active()).toMatchObject({
+        version: 'v2.0.0',
+        rollbackVersion: 'v1.4.0',
+        state: 'in-sync',
+        definition: aSchedulerDefinition(changes),
+        lastDownscaleAt: downscaledAt,
+      });
+      expect(await postgres.schedulers.listVersions('arena')).toMatchObject([
+        { version: 'v2.0.0', isActive: true },
+        { version: 'v1.0.0', isActive: false },
+      ]);
+      expect((await postgres.schedulers.listSchedulers({ game: 'chess', version: 'v2.0.0' })).length).toBe(1);
+      expect(await postgres.schedulers.listSettings()).toEqual([
+        { name: 'arena', game: 'chess', maxMatches: 5, forwarders: [] },
+      ]);
+      expect(await postgres.schedulers.activateVersion('arena', 'v1.0.0')).toBe(true);
+      expect(await active()).toMatchObject({
+        version: 'v1.0.0',
+        rollbackVersion: '',
+        definition: aSchedulerDefinition(),
+      });
+    });
+
+    it('is the newest where an empty one is asked for', async () => {
+      await add('v9.0.0');
+      await add('v1.1.0');
+      expect(await postgres.schedulers.activateVersion('arena', '')).toBe(true);
+      expect((await active()).version).toBe('v1.1.0');
+    });
+
+    it('leaves a scheduler terminating that is being deleted', async () => {
+      await add('v1.1.0');
+      await postgres.schedulers.setState('arena', 'terminating');
+      expect(await postgres.schedulers.activateVersion('arena', 'v1.1.0')).toBe(true);
+      expect(await active()).toMatchObject({ version: 'v1.1.0', state: 'terminating' });
+    });
+
+    it.each([
+      ['an unknown version', 'arena', 'v7.0.0'],
+      ['part of a version', 'arena', 'v1'],
+      ['the version of an unknown scheduler', 'nobody', 'v1.0.0'],
+      ['the newest version of an unknown scheduler', 'nobody', ''],
+    ])('changes nothing when it is %s', async (_, name, version) => {
+      const before = await active();
+      expect(await postgres.schedulers.activateVersion(name, version)).toBe(false);
+      expect(await active()).toEqual(before);
+    });
+  });
+
+  describe('opening again what was about to be deleted', () => {
+    const insert = async <D extends 'create_scheduler' | 'delete_scheduler'>(
+      definition: D,
+      input: OperationInputs[D],
+    ): Promise<string> =>
+      (await postgres.operations.insert({ scheduler: 'arena', definition, input, actor: 'api' }))!.id;
+    const insertDeletion = () => insert('delete_scheduler', {});
+    const take = async (): Promise<HeldOperation> => (await postgres.operations.claimNext('arena', 'me', 60_000))!;
+    const cancel = (id: string) => postgres.operations.cancel('arena', id, 'changed my mind');
+    const fail = async (): Promise<void> =>
+      postgres.operations.finish(await take(), { status: 'error', hidden: false, event: null });
+    const stateAfterReopen = async (): Promise<SchedulerState | undefined> => {
+      await postgres.schedulers.reopen('arena');
+      return (await postgres.schedulers.getScheduler('arena'))?.state;
+    };
+
+    beforeEach(async () => {
+      await create('arena');
+      await postgres.schedulers.setState('arena', 'terminating');
+    });
+
+    it.each<[string, () => Promise<unknown>, SchedulerState]>([
+      ['is in-sync when the deletion never began', async () => cancel(await insertDeletion()), 'in-sync'],
+      [
+        'is creating while the scheduler has still to be created',
+        async () => {
+          await insert('create_scheduler', { scheduler: {} });
+          await cancel(await insertDeletion());
+        },
+        'creating',
+      ],
+      ['stays terminating while a deletion is pending', insertDeletion, 'terminating'],
+      ['stays terminating while a deletion runs', async () => insertDeletion().then(take), 'terminating'],
+      ['stays terminating after a deletion that failed', async () => insertDeletion().then(fail), 'terminating'],
+      [
+        'stays terminating when the repetition of a failed deletion never began',
+        async () => {
+          await insertDeletion().then(fail);
+          await cancel(await insertDeletion());
+        },
+        'terminating',
+      ],
+    ])('%s', async (_, prepare, state) => {
+      await prepare();
+      expect(await stateAfterReopen()).toBe(state);
+    });
+
+    it('does not look at the deletion of an earlier scheduler of the name', async () => {
+      await insertDeletion().then(fail);
+      await postgres.schedulers.deleteScheduler('arena');
+      await create('arena');
+      await postgres.schedulers.setState('arena', 'terminating');
+      expect(await stateAfterReopen()).toBe('in-sync');
+    });
+
+    it('leaves what is not about to be deleted as it is', async () => {
+      await postgres.schedulers.deleteScheduler('arena');
+      await create('arena');
+      expect(await stateAfterReopen()).toBe('creating');
+      await postgres.schedulers.reopen('nobody');
+      expect(await postgres.schedulers.getScheduler('nobody')).toBeNull();
+    });
+  });
+
+  describe('deciding alone', () => {
+    const waiting = () =>
+      postgres.sql(`SELECT FROM pg_stat_activity WHERE application_name = 'test-stores' AND wait_event = 'advisory'`);
+
+    it.each([
+      ['is kept', false],
+      ['is rolled back', true],
+    ])('waits until the unit of work before it %s, and then sees what it left', async (_, isRolledBack) => {
+      const other = await postgres.another();
+      await create('arena');
+      let second: Promise<SchedulerState | undefined> = Promise.resolve(undefined);
+      await other.unitOfWork
+        .run(async () => {
+          await other.schedulers.decideAlone('arena');
+          second = postgres.unitOfWork.run(async () => {
+            await postgres.schedulers.decideAlone('arena');
+            return (await postgres.schedulers.getScheduler('arena'))?.state;
+          });
+          await eventually(async () => expect(await waiting()).toHaveLength(1));
+          await other.schedulers.setState('arena', 'on-error');
+          if (isRolledBack) throw new Error('changed my mind');
+        })
+        .catch(() => undefined);
+      expect(await second).toBe(isRolledBack ? 'creating' : 'on-error');
+    });
+
+    it('keeps nobody waiting who decides about another scheduler, or works on this one', async () => {
+      const other = await postgres.another();
+      await create('arena');
+      await other.unitOfWork.run(async () => {
+        await other.schedulers.decideAlone('arena');
+        await postgres.unitOfWork.run(async () => {
+          await postgres.schedulers.decideAlone('other');
+          await postgres.schedulers.setState('arena', 'in-sync');
+        });
+      });
+      expect((await postgres.schedulers.getScheduler('arena'))?.state).toBe('in-sync');
+    });
   });
 
   it('writes the last downscale alone', async () => {
@@ -173,6 +397,25 @@ describe('the changes of schedulers', () => {
     await eventually(() => expect(heard).toEqual(['arena', 'arena']));
     await other.schedulers.deleteScheduler('arena');
     await eventually(() => expect(heard).toEqual(['arena', 'arena', 'arena']));
+  });
+
+  it('are heard of versions that become active, and of what is opened again; a version alone changes nothing', async () => {
+    await create('arena');
+    await postgres.schedulers.addVersion('arena', {
+      version: 'v1.1.0',
+      definition: aSchedulerDefinition(),
+      rollbackVersion: 'v1.0.0',
+    });
+    await postgres.schedulers.activateVersion('arena', 'v7.0.0');
+    await postgres.schedulers.reopen('arena');
+    await postgres.sql(`SELECT pg_notify('maestro_schedulers', 'between')`);
+    await eventually(() => expect(heard).toEqual(['arena', 'between']));
+    await postgres.schedulers.activateVersion('arena', 'v1.1.0');
+    await eventually(() => expect(heard).toHaveLength(3));
+    await postgres.schedulers.setState('arena', 'terminating');
+    await eventually(() => expect(heard).toHaveLength(4));
+    await postgres.schedulers.reopen('arena');
+    await eventually(() => expect(heard).toHaveLength(5));
   });
 
   it('are heard when they are committed, and not when they are rolled back', async () => {
@@ -230,12 +473,12 @@ describe('a unit of work', () => {
           input: { scheduler: {} },
           actor: 'api',
         });
-        expect(await postgres.operations.hasOpen('arena')).toBe(true);
+        expect(await postgres.operations.isBusy('arena')).toBe(true);
         throw new Error('no');
       }),
     ).rejects.toThrow('no');
     expect(await postgres.schedulers.getScheduler('arena')).toBeNull();
-    expect(await postgres.operations.hasOpen('arena')).toBe(false);
+    expect(await postgres.operations.isBusy('arena')).toBe(false);
     expect(await postgres.sql('SELECT * FROM maestro.operation_events')).toEqual([]);
   });
 

@@ -1,14 +1,19 @@
 import { DomainError } from '../../src/domain/errors';
 import type { Operation, OperationEvent } from '../../src/domain/operation/operation';
-import type { FleetCounts } from '../../src/domain/room/room';
-import type { Scheduler, SchedulerDefinition } from '../../src/domain/scheduler/scheduler';
+import type { FleetCounts, RoomStatus } from '../../src/domain/room/room';
+import { isEmptyPatch, noChangeFound, type DefinitionPatch } from '../../src/domain/scheduler/patch-definition';
+import type { VersionPlan } from '../../src/domain/scheduler/plan-version-change';
+import type { Scheduler, SchedulerDefinition, SchedulerVersion } from '../../src/domain/scheduler/scheduler';
 import { OperationsService } from '../../src/features/operations/operations.service';
+import { SchedulerPlansService } from '../../src/features/schedulers/scheduler-plans.service';
 import { SchedulersService } from '../../src/features/schedulers/schedulers.service';
 
 const at = new Date('2026-05-01T10:00:00.123Z');
 
+type PublicSide<T> = { [K in keyof T]: T[K] };
+
 /** Keeps schedulers in memory and remembers what it was asked; `failWith` makes it fail. */
-export class FakeSchedulers {
+export class FakeSchedulers implements PublicSide<SchedulersService> {
   readonly stored = new Map<string, Scheduler>();
   readonly calls: unknown[][] = [];
   failWith: Error | null = null;
@@ -51,6 +56,31 @@ export class FakeSchedulers {
     );
   }
 
+  async listVersions(name: string): Promise<SchedulerVersion[]> {
+    this.record('versions', name);
+    if (!this.stored.has(name)) notFound(name);
+    return [
+      { version: 'v1.1.0', isActive: false, createdAt: new Date('2026-05-02T10:00:00Z') },
+      { version: 'v1.0.0', isActive: true, createdAt: at },
+    ];
+  }
+
+  async createNewVersion(name: string, definition: SchedulerDefinition): Promise<{ operationId: string }> {
+    this.record('new version', name, definition);
+    return this.changeVersion(name);
+  }
+
+  async patchScheduler(name: string, patch: DefinitionPatch): Promise<{ operationId: string }> {
+    this.record('patch', name, patch);
+    if (isEmptyPatch(patch)) throw new DomainError('already_exists', 'scheduler.no_change', noChangeFound(name));
+    return this.changeVersion(name);
+  }
+
+  async switchActiveVersion(name: string, version: string): Promise<{ operationId: string }> {
+    this.record('switch', name, version);
+    return this.changeVersion(name);
+  }
+
   async deleteScheduler(name: string): Promise<{ operationId: string }> {
     this.record('delete', name);
     if (!this.stored.has(name)) notFound(name);
@@ -63,6 +93,19 @@ export class FakeSchedulers {
     return [...this.stored.values()].map((scheduler) => ({ scheduler, counts }));
   }
 
+  /** `busy` is a scheduler whose version is being changed. */
+  private changeVersion(name: string): { operationId: string } {
+    if (name === 'busy') {
+      throw new DomainError(
+        'failed_precondition',
+        'scheduler.version_change_open',
+        `there is already an ongoing version operation (id: op-1) for scheduler ${name}`,
+      );
+    }
+    if (!this.stored.has(name)) notFound(name);
+    return { operationId: 'op-2' };
+  }
+
   private record(...call: unknown[]): void {
     this.calls.push(call);
     if (this.failWith !== null) throw this.failWith;
@@ -73,8 +116,48 @@ function notFound(name: string): never {
   throw new DomainError('not_found', 'scheduler.not_found', `scheduler ${name} not found`);
 }
 
-/** Knows one operation, `op-1` of `arena`. */
-export class FakeOperations {
+/** Plans the same for every scheduler but `nowhere`, which there is not, and remembers what it was asked. */
+export class FakePlans implements PublicSide<SchedulerPlansService> {
+  readonly calls: unknown[][] = [];
+  readonly plan: VersionPlan = {
+    problems: ['Scheduler.MaxSurge: MaxSurge is a required field'],
+    changes: [
+      { path: 'maxSurge', from: '25%', to: '', major: false },
+      { path: 'autoscaling', from: null, to: { enabled: true, policy: { type: 'x', share: [0.1, 1] } }, major: false },
+      { path: 'spec.containers[0].ports', from: ['é', 1.5, true], to: null, major: true },
+    ],
+    bump: 'major',
+    version: 'v2.0.0',
+    rooms: rooms({ ready: 3, occupied: 12 }),
+    roomsWithMatches: 12,
+    steps: [
+      { action: 'validate_room', detail: 'starts one room' },
+      { action: 'switch_version', detail: 'makes v2.0.0 the active version' },
+    ],
+    blockedBy: [
+      { code: 'scheduler_terminating', detail: 'scheduler arena is being deleted' },
+      { code: 'version_change_open', detail: 'there is already one', operationId: 'op-1' },
+    ],
+  };
+
+  async planNewVersion(name: string, definition: SchedulerDefinition): Promise<VersionPlan> {
+    this.calls.push(['plan version', name, definition]);
+    return name === 'nowhere' ? notFound(name) : this.plan;
+  }
+
+  async planPatch(name: string, patch: DefinitionPatch): Promise<VersionPlan> {
+    this.calls.push(['plan patch', name, patch]);
+    return name === 'nowhere' ? notFound(name) : this.plan;
+  }
+}
+
+function rooms(some: Partial<Record<RoomStatus, number>>): Record<RoomStatus, number> {
+  const none = { pending: 0, unready: 0, ready: 0, occupied: 0, terminating: 0, error: 0, terminated: 0 };
+  return { ...none, active: 0, allocated: 0, ...some };
+}
+
+/** Knows one operation, `op-1` of `arena`, and that `op-0` has ended. */
+export class FakeOperations implements Omit<PublicSide<OperationsService>, 'enqueue' | 'announce'> {
   readonly calls: unknown[][] = [];
   readonly operation: Operation = {
     id: 'op-1',
@@ -84,32 +167,56 @@ export class FakeOperations {
     status: 'in_progress',
     attempt: 1,
     actor: 'health_controller',
+    reason: '',
     createdAt: at,
+    startedAt: at,
+    finishedAt: null,
+    cancelRequestedAt: null,
+    waiting: false,
     leaseExpiresAt: new Date('2026-05-01T10:00:05.5Z'),
   };
 
-  async listOperations(scheduler: string, query: object): Promise<object> {
+  async listOperations(scheduler: string, query: object) {
     this.calls.push(['list', scheduler, query]);
-    return { page: 1, pageSize: 1, total: 1, operations: [this.operation] };
+    return scheduler === 'empty'
+      ? { page: 1, pageSize: 0, total: 0, operations: [] }
+      : { page: 1, pageSize: 1, total: 1, operations: [this.operation] };
   }
 
   async getOperation(scheduler: string, id: string): Promise<{ operation: Operation; history: OperationEvent[] }> {
     this.calls.push(['get', scheduler, id]);
-    if (id !== this.operation.id) {
-      throw new DomainError('not_found', 'operation.not_found', `operation ${id} not found in scheduler ${scheduler}`);
-    }
+    if (id !== this.operation.id) this.unknown(scheduler, id);
     return { operation: this.operation, history: [{ createdAt: at, event: 'Created' }] };
+  }
+
+  async cancelOperation(scheduler: string, id: string): Promise<void> {
+    this.calls.push(['cancel', scheduler, id]);
+    if (id === 'op-0') {
+      throw new DomainError(
+        'aborted',
+        'operation.ended',
+        'cannot cancel operation since status "finished" is a final status',
+      );
+    }
+    if (id !== this.operation.id) this.unknown(scheduler, id);
+  }
+
+  private unknown(scheduler: string, id: string): never {
+    throw new DomainError('not_found', 'operation.not_found', `operation ${id} not found in scheduler ${scheduler}`);
   }
 }
 
 export function fakeManagementFeatures() {
   const schedulers = new FakeSchedulers();
+  const plans = new FakePlans();
   const operations = new FakeOperations();
   return {
     schedulers,
+    plans,
     operations,
     providers: [
       { provide: SchedulersService, useValue: schedulers },
+      { provide: SchedulerPlansService, useValue: plans },
       { provide: OperationsService, useValue: operations },
     ],
   };

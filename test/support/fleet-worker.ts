@@ -1,20 +1,25 @@
 import { Registry } from 'prom-client';
 import { PrometheusMetrics } from '../../src/adapters/prometheus/prometheus-metrics';
 import { operationDefinitions, type Operation } from '../../src/domain/operation/operation';
+import type { ValidationLimits } from '../../src/domain/room/judge-validation';
 import type { PingStatus, Room } from '../../src/domain/room/room';
 import { ExecutorRegistry, type Executor } from '../../src/features/operations/executor';
 import { AddRoomsExecutor } from '../../src/features/operations/executors/add-rooms.executor';
+import { CreateNewVersionExecutor } from '../../src/features/operations/executors/create-new-version.executor';
 import { CreateSchedulerExecutor } from '../../src/features/operations/executors/create-scheduler.executor';
 import { DeleteSchedulerExecutor } from '../../src/features/operations/executors/delete-scheduler.executor';
 import { HealthControllerExecutor } from '../../src/features/operations/executors/health-controller.executor';
 import { RemoveRoomsExecutor } from '../../src/features/operations/executors/remove-rooms.executor';
+import { SwitchActiveVersionExecutor } from '../../src/features/operations/executors/switch-active-version.executor';
 import { OperationRunner } from '../../src/features/operations/operation-runner';
 import { OperationsService } from '../../src/features/operations/operations.service';
 import { HealthCycle } from '../../src/features/reconciling/health-cycle';
 import { RoomLifecycle } from '../../src/features/rooms/room-lifecycle';
 import { SchedulersService } from '../../src/features/schedulers/schedulers.service';
 import type { OperationStore } from '../../src/ports/operation-store';
+import type { RoomStore } from '../../src/ports/room-store';
 import type { Runtime } from '../../src/ports/runtime';
+import { everyDeadline } from './every-deadline';
 import type { MemoryRoomStore } from './memory-room-store';
 import type { PostgresStores } from './open-postgres';
 import { RecordedLog } from './recorded-log';
@@ -26,7 +31,7 @@ export const retryDelayMs = 60;
 
 export interface FleetWorkerParts {
   stores: PostgresStores;
-  rooms: MemoryRoomStore;
+  rooms: RoomStore;
   runtime: Runtime;
   operations?: OperationStore;
   leaseTtlMs?: number;
@@ -35,6 +40,8 @@ export interface FleetWorkerParts {
   batchSize?: number;
   /** Of `delete_scheduler`: beyond the grace period. */
   patienceMs?: number;
+  /** Of `create_new_scheduler_version`. */
+  validation?: Partial<ValidationLimits>;
 }
 
 /** The services and the worker of one process with their true executors, on the stores and the runtime of a test. */
@@ -49,7 +56,7 @@ export function openFleetWorker(parts: FleetWorkerParts) {
     allocationTtlMs: statusSettings.allocationTtlMs,
     fallbackPortRange: { start: 60_001, end: 60_010 },
   });
-  const operationsService = new OperationsService(operations, wakeUps);
+  const operationsService = new OperationsService(operations, stores.schedulers, stores.unitOfWork, wakeUps);
   const schedulersService = new SchedulersService(
     stores.schedulers,
     rooms,
@@ -64,6 +71,10 @@ export function openFleetWorker(parts: FleetWorkerParts) {
   });
   const executors = [
     new CreateSchedulerExecutor(runtime, stores.schedulers),
+    new CreateNewVersionExecutor(stores.schedulers, operations, rooms, lifecycle, {
+      validation: { attempts: 3, timeoutMs: 120_000, acceptOccupied: false, ...parts.validation },
+    }),
+    new SwitchActiveVersionExecutor(stores.schedulers),
     new DeleteSchedulerExecutor(runtime, stores.schedulers, operations, rooms, {
       pollIntervalMs: 5,
       patienceMs: parts.patienceMs ?? 5_000,
@@ -80,7 +91,16 @@ export function openFleetWorker(parts: FleetWorkerParts) {
     wakeUps,
     metrics,
     log,
-    { owner: 'worker', concurrency: 50, leaseTtlMs: parts.leaseTtlMs ?? 5_000, maxAttempts: 10, retryDelayMs },
+    {
+      owner: 'worker',
+      concurrency: 50,
+      leaseTtlMs: parts.leaseTtlMs ?? 5_000,
+      maxAttempts: 10,
+      firstRetryDelayMs: retryDelayMs,
+      retryDelayMs,
+      deadlineMs: everyDeadline(600_000),
+      rollbackDeadlineMs: 600_000,
+    },
   );
   return { runner, healthCycle, schedulers: schedulersService, operations: operationsService, wakeUps, log, registry };
 }

@@ -220,3 +220,51 @@ export const managementMethods: Readonly<Record<string, readonly string[]>> = {
   ],
   'api.v1.OperationsService': ['ListOperations', 'GetOperation', 'CancelOperation'],
 };
+
+/** Our own messages by full name, in the same notation: once released, they are as fixed as v10's. */
+export const ownMessages: Readonly<Record<string, readonly string[]>> = {
+  'maestro.extensions.v1.PatchSchedulerExtensions': ['1 clear repeated string'],
+  'maestro.v1.PlanVersionRequest': ['1 patch PatchSchedulerRequest', '2 version NewSchedulerVersionRequest'],
+  'maestro.v1.PlanVersionResponse': [
+    '1 problems repeated string',
+    '2 changes repeated maestro.v1.PlannedChange',
+    '3 bump string',
+    '4 version string',
+    '5 rooms map<string, int32>',
+    '6 rooms_with_matches→roomsWithMatches int32',
+    '7 steps repeated maestro.v1.PlannedStep',
+    '8 blocked_by→blockedBy repeated maestro.v1.PlanBlock',
+  ],
+  'maestro.v1.PlannedChange': [
+    '1 path string',
+    '2 from google.protobuf.Value',
+    '3 to google.protobuf.Value',
+    '4 major bool',
+  ],
+  'maestro.v1.PlannedStep': ['1 action string', '2 detail string'],
+  'maestro.v1.PlanBlock': ['1 code string', '2 detail string', '3 operation_id→operationId string?'],
+  'maestro.v1.GetOperationDetailsRequest': [
+    '1 scheduler_name→schedulerName string',
+    '2 operation_id→operationId string',
+  ],
+  'maestro.v1.GetOperationDetailsResponse': ['1 details maestro.v1.OperationDetails'],
+  'maestro.v1.OperationDetails': [
+    '1 id string',
+    '2 scheduler_name→schedulerName string',
+    '3 definition_name→definitionName string',
+    '4 status string',
+    '5 actor string',
+    '6 reason string',
+    '7 attempt int32',
+    '8 waiting bool',
+    '9 created_at→createdAt google.protobuf.Timestamp',
+    '10 started_at→startedAt google.protobuf.Timestamp?',
+    '11 finished_at→finishedAt google.protobuf.Timestamp?',
+    '12 cancel_requested_at→cancelRequestedAt google.protobuf.Timestamp?',
+  ],
+};
+
+export const ownMethods: Readonly<Record<string, readonly string[]>> = {
+  'maestro.v1.SchedulerPlansService': ['PlanVersion'],
+  'maestro.v1.OperationDetailsService': ['GetOperationDetails'],
+};

@@ -32,6 +32,7 @@ interface Fleet {
   rooms: Map<string, StoredRoom>;
   endedAtMs: Map<string, number>;
   earlyEnds: { atMs: number; reason: string }[];
+  endReasons: Map<string, string>;
 }
 
 /**
@@ -81,7 +82,7 @@ export class MemoryRoomStore extends RoomStore {
     room.runningMatches = runningMatches;
     this.setStatus(room, to);
     stored.metadata = ping.metadata ?? stored.metadata;
-    return { outcome: 'applied', from, to };
+    return { outcome: 'applied', from, to, validation: room.validation };
   }
 
   async applyInstance(
@@ -129,11 +130,17 @@ export class MemoryRoomStore extends RoomStore {
     if (stored !== undefined && !['terminating', 'terminated', 'error'].includes(stored.room.status)) {
       this.noteEarlyEnd(fleet, stored.room, reason);
     }
+    if (stored?.room.validation && reason !== '') fleet.endReasons.set(id, reason);
     fleet.rooms.delete(id);
     if (!this.isEnded(fleet, id)) {
       fleet.endedAtMs.set(id, this.nowMs());
     }
     return { existed: stored !== undefined, validation: stored?.room.validation ?? false };
+  }
+
+  async getEndReason(scheduler: string, id: string): Promise<string> {
+    const { endReasons } = this.fleetOf(scheduler);
+    return endReasons.get(id) ?? '';
   }
 
   async terminateRooms(
@@ -232,7 +239,7 @@ export class MemoryRoomStore extends RoomStore {
   private fleetOf(scheduler: string): Fleet {
     let fleet = this.fleets.get(scheduler);
     if (fleet === undefined) {
-      fleet = { rooms: new Map(), endedAtMs: new Map(), earlyEnds: [] };
+      fleet = { rooms: new Map(), endedAtMs: new Map(), earlyEnds: [], endReasons: new Map() };
       this.fleets.set(scheduler, fleet);
     }
     return fleet;
@@ -287,7 +294,7 @@ export class MemoryRoomStore extends RoomStore {
       return 'terminating';
     }
     const isSilent = silentSinceMs !== undefined && (room.lastPingAtMs ?? 0) < silentSinceMs;
-    if (!isSilent && hasMatch(room)) {
+    if (!isSilent && !room.validation && hasMatch(room)) {
       return 'has_match';
     }
     this.setStatus(room, 'terminating');

@@ -1,5 +1,6 @@
 import type { DataSource } from 'typeorm';
 import { connectPostgres, migratePostgres } from '../../src/adapters/postgres/data-source';
+import { PostgresListener } from '../../src/adapters/postgres/postgres-listener';
 import { PostgresLoopLeases } from '../../src/adapters/postgres/postgres-loop-leases';
 import { PostgresOperationStore } from '../../src/adapters/postgres/postgres-operation-store';
 import { PostgresSchedulerStore } from '../../src/adapters/postgres/postgres-scheduler-store';
@@ -14,6 +15,7 @@ export interface PostgresStores {
   schedulers: PostgresSchedulerStore;
   operations: PostgresOperationStore;
   leases: PostgresLoopLeases;
+  listener: PostgresListener;
   log: RecordedLog;
 }
 
@@ -46,12 +48,14 @@ export async function openPostgres(): Promise<PostgresUnderTest> {
     });
     opened.push(dataSource);
     const unitOfWork = new PostgresUnitOfWork(dataSource);
+    const listener = new PostgresListener(server.url, log);
     return {
       dataSource,
       unitOfWork,
-      schedulers: new PostgresSchedulerStore(unitOfWork, server.url, log),
-      operations: new PostgresOperationStore(unitOfWork),
+      schedulers: new PostgresSchedulerStore(unitOfWork, listener),
+      operations: new PostgresOperationStore(unitOfWork, listener),
       leases: new PostgresLoopLeases(unitOfWork),
+      listener,
       log,
     };
   };
@@ -77,7 +81,7 @@ export async function openPostgres(): Promise<PostgresUnderTest> {
       return killed.length;
     },
     clear: async () => {
-      await sql('TRUNCATE maestro.schedulers, maestro.operations, maestro.leases CASCADE');
+      await sql('TRUNCATE maestro.schedulers, maestro.operations, maestro.operation_counters, maestro.leases CASCADE');
     },
     stopServer,
     close: async () => {

@@ -9,9 +9,11 @@ export const bullPrefix = '{maestro-wake-ups}';
 /** Rings are not records: none is kept once it was answered. */
 export const ringOptions: JobsOptions = { removeOnComplete: true, removeOnFail: true, attempts: 1 };
 
-/** A killed worker's ring is heard again after at most this long. Milliseconds. */
-export const lockDurationMs = 5_000;
-export const stalledIntervalMs = 2_000;
+/** How soon the ring of a killed worker is heard again: at most the sum. Milliseconds. */
+export interface WakeUpTimes {
+  lockDurationMs: number;
+  stalledIntervalMs: number;
+}
 
 export interface Ring {
   scheduler: string;

@@ -1,18 +1,10 @@
 import { InjectQueue, OnWorkerEvent, Processor, WorkerHost } from '@nestjs/bullmq';
-import { Injectable, type OnModuleDestroy } from '@nestjs/common';
+import { Injectable, type OnModuleDestroy, type Type } from '@nestjs/common';
 import type { Job, Queue } from 'bullmq';
 import { messageOf } from '../../domain/errors';
 import { Logger } from '../../ports/logger';
 import { WakeUpAnswers, type WakeUpKind } from '../../ports/wake-ups';
-import { lockDurationMs, stalledIntervalMs, wakeUpQueues, type Ring } from './wake-up-queues';
-
-const workerOptions = {
-  /** Rings wait for Postgres and the runtime, not for the processor; how many operations run at once is the runner's rule. */
-  concurrency: 50,
-  lockDuration: lockDurationMs,
-  stalledInterval: stalledIntervalMs,
-  maxStalledCount: 1_000_000,
-};
+import { wakeUpQueues, type Ring, type WakeUpTimes } from './wake-up-queues';
 
 /** A ring that a stopping worker took would be lost until the sweep: it stops listening before anything else stops. */
 abstract class WakeUpProcessor extends WorkerHost implements OnModuleDestroy {
@@ -38,18 +30,31 @@ abstract class WakeUpProcessor extends WorkerHost implements OnModuleDestroy {
   }
 }
 
-@Processor(wakeUpQueues.operations, workerOptions)
-export class OperationsWakeUpProcessor extends WakeUpProcessor {
-  constructor(answers: WakeUpAnswers, logger: Logger) {
-    super(answers, logger, 'operations');
-  }
-}
+/** One processor a queue. They are classes made to measure, because Nest reads a worker's options off its class. */
+export function wakeUpProcessors({ lockDurationMs, stalledIntervalMs }: WakeUpTimes): Type<WorkerHost>[] {
+  const workerOptions = {
+    /** Rings wait for Postgres and the runtime, not for the processor; how many operations run at once is the runner's rule. */
+    concurrency: 50,
+    lockDuration: lockDurationMs,
+    stalledInterval: stalledIntervalMs,
+    maxStalledCount: 1_000_000,
+  };
 
-@Processor(wakeUpQueues.health, workerOptions)
-export class HealthWakeUpProcessor extends WakeUpProcessor {
-  constructor(answers: WakeUpAnswers, logger: Logger) {
-    super(answers, logger, 'health');
+  @Processor(wakeUpQueues.operations, workerOptions)
+  class OperationsWakeUpProcessor extends WakeUpProcessor {
+    constructor(answers: WakeUpAnswers, logger: Logger) {
+      super(answers, logger, 'operations');
+    }
   }
+
+  @Processor(wakeUpQueues.health, workerOptions)
+  class HealthWakeUpProcessor extends WakeUpProcessor {
+    constructor(answers: WakeUpAnswers, logger: Logger) {
+      super(answers, logger, 'health');
+    }
+  }
+
+  return [OperationsWakeUpProcessor, HealthWakeUpProcessor];
 }
 
 /** The queues that `@nestjs/bullmq` makes beside its workers: without a listener BullMQ writes their errors to stderr. */

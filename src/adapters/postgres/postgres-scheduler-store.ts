@@ -1,4 +1,3 @@
-import { Client } from 'pg';
 import type {
   Scheduler,
   SchedulerDefinition,
@@ -6,9 +5,9 @@ import type {
   SchedulerVersion,
 } from '../../domain/scheduler/scheduler';
 import { firstVersion } from '../../domain/scheduler/scheduler';
-import { messageOf } from '../../domain/errors';
-import type { Logger } from '../../ports/logger';
+import { DomainError } from '../../domain/errors';
 import { SchedulerStore, type SchedulerFilter, type SchedulerSettings } from '../../ports/scheduler-store';
+import type { PostgresListener } from './postgres-listener';
 import type { PostgresUnitOfWork } from './postgres-unit-of-work';
 
 interface SchedulerRow {
@@ -22,8 +21,7 @@ interface SchedulerRow {
   version_created_at: Date;
 }
 
-const channel = 'maestro_schedulers';
-const reconnectDelayMs = 1_000;
+export const schedulersChannel = 'maestro_schedulers';
 
 /** The active definition; `version_created_at` is that of the newest version, as v10 shows it. */
 const selectActive = `
@@ -34,9 +32,7 @@ const selectActive = `
 export class PostgresSchedulerStore extends SchedulerStore {
   constructor(
     private readonly database: PostgresUnitOfWork,
-    /** For the connection that listens: notifications need one of their own. */
-    private readonly url: string,
-    private readonly logger: Logger,
+    private readonly listener: PostgresListener,
   ) {
     super();
   }
@@ -84,7 +80,9 @@ export class PostgresSchedulerStore extends SchedulerStore {
 
   override async listSettings(): Promise<SchedulerSettings[]> {
     return this.database.rows<SchedulerSettings>(
-      `SELECT name, game, (definition -> 'matchAllocation' ->> 'maxMatches')::int AS "maxMatches" FROM maestro.schedulers`,
+      `SELECT name, game, (definition -> 'matchAllocation' ->> 'maxMatches')::int AS "maxMatches",
+         definition -> 'forwarders' AS forwarders
+       FROM maestro.schedulers`,
     );
   }
 
@@ -95,6 +93,67 @@ export class PostgresSchedulerStore extends SchedulerStore {
        WHERE v.scheduler_name = $1 ORDER BY v.created_at DESC, v.version DESC`,
       [name],
     );
+  }
+
+  override async addVersion(
+    name: string,
+    {
+      version,
+      definition,
+      rollbackVersion,
+    }: { version: string; definition: SchedulerDefinition; rollbackVersion: string },
+  ): Promise<void> {
+    const inserted = await this.database.rows(
+      // Not the transaction's time: the newest version must be the newest however long a transaction took.
+      `INSERT INTO maestro.scheduler_versions (scheduler_name, version, definition, rollback_version, created_at)
+       VALUES ($1, $2, $3, $4, clock_timestamp()) ON CONFLICT DO NOTHING RETURNING version`,
+      [name, version, definition, rollbackVersion],
+    );
+    if (inserted.length > 0) return;
+    throw new DomainError(
+      'already_exists',
+      'scheduler.version_exists',
+      `version ${version} of scheduler ${name} exists already`,
+    );
+  }
+
+  override async activateVersion(name: string, version: string): Promise<boolean> {
+    const changed = await this.database.rows(
+      `UPDATE maestro.schedulers s SET
+         version = v.version, rollback_version = v.rollback_version, definition = v.definition,
+         game = v.definition ->> 'game', updated_at = now(),
+         state = CASE WHEN s.state = 'terminating' THEN s.state ELSE 'in-sync' END
+       FROM (
+         SELECT version, rollback_version, definition FROM maestro.scheduler_versions
+         WHERE scheduler_name = $1 AND ($2 = '' OR version = $2)
+         ORDER BY created_at DESC, version DESC LIMIT 1) v
+       WHERE s.name = $1 RETURNING s.name`,
+      [name, version],
+    );
+    if (changed.length > 0) await this.announce(name);
+    return changed.length > 0;
+  }
+
+  override async decideAlone(name: string): Promise<void> {
+    // No lock on the row: a worker's transaction takes the rows of its operation first and the scheduler's then.
+    await this.database.rows(`SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`, [`maestro.scheduler.${name}`]);
+  }
+
+  override async reopen(name: string): Promise<void> {
+    const changed = await this.database.rows(
+      `UPDATE maestro.schedulers s SET updated_at = now(), state = CASE WHEN EXISTS (
+           SELECT FROM maestro.operations o
+           WHERE o.scheduler_name = $1 AND o.definition = 'create_scheduler'
+             AND (o.status = 'pending' OR o.status = 'in_progress'))
+         THEN 'creating' ELSE 'in-sync' END
+       WHERE s.name = $1 AND s.state = 'terminating' AND NOT EXISTS (
+         SELECT FROM maestro.operations o
+         WHERE o.scheduler_name = $1 AND o.definition = 'delete_scheduler' AND o.created_at >= s.created_at
+           AND (o.finished_at IS NULL OR o.attempt > 0))
+       RETURNING s.name`,
+      [name],
+    );
+    if (changed.length > 0) await this.announce(name);
   }
 
   override async setState(name: string, state: SchedulerState): Promise<boolean> {
@@ -115,46 +174,12 @@ export class PostgresSchedulerStore extends SchedulerStore {
     await this.announce(name);
   }
 
-  override async watchChanges(onChange: (name: string | null) => void, signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
-      try {
-        await this.listen(onChange, signal);
-      } catch (error) {
-        this.logger.warn({ err: messageOf(error) }, 'listening for scheduler changes was interrupted; it starts again');
-      }
-      await pause(reconnectDelayMs, signal);
-    }
-  }
-
-  private async listen(onChange: (name: string | null) => void, signal: AbortSignal): Promise<void> {
-    const client = new Client({
-      connectionString: this.url,
-      application_name: 'maestro-listen',
-      keepAlive: true,
-      connectionTimeoutMillis: 5_000,
-    });
-    let onAbort = (): void => undefined;
-    // Without a listener node would treat a lost connection as an uncaught error.
-    const ended = new Promise<void>((resolve) => {
-      client.once('end', resolve);
-      client.on('error', () => resolve());
-      onAbort = resolve;
-    });
-    signal.addEventListener('abort', onAbort);
-    try {
-      await client.connect();
-      client.on('notification', (message) => onChange(message.payload ?? null));
-      await client.query(`LISTEN ${channel}`);
-      onChange(null);
-      await ended;
-    } finally {
-      signal.removeEventListener('abort', onAbort);
-      await client.end().catch(() => undefined);
-    }
+  override watchChanges(onChange: (name: string | null) => void, signal: AbortSignal): Promise<void> {
+    return this.listener.follow(schedulersChannel, onChange, signal);
   }
 
   private async announce(name: string): Promise<void> {
-    await this.database.rows(`SELECT pg_notify('${channel}', $1)`, [name]);
+    await this.database.rows(`SELECT pg_notify('${schedulersChannel}', $1)`, [name]);
   }
 }
 
@@ -169,17 +194,4 @@ function toScheduler(row: SchedulerRow): Scheduler {
     lastDownscaleAt: row.last_downscale_at,
     definition: row.definition,
   };
-}
-
-function pause(delayMs: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve();
-    const done = (): void => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', done);
-      resolve();
-    };
-    const timer = setTimeout(done, delayMs);
-    signal.addEventListener('abort', done);
-  });
 }

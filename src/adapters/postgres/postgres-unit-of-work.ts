@@ -13,7 +13,7 @@ const unavailableCodes =
   /^(ECONNREFUSED|ECONNRESET|ECONNABORTED|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|08...|53...|57P0[123]|57014|25006|40001|40P01)$/;
 /** The driver's own errors, which carry no code. */
 const unavailableMessages =
-  /connection terminated|timeout|client has encountered a connection error|client was closed|was already released/i;
+  /connection terminated|timeout|client has encountered a connection error|client was closed|(was|query runner) already released/i;
 
 /** The transaction of the running unit of work, or a connection of the pool for a single statement. */
 export class PostgresUnitOfWork extends UnitOfWork {

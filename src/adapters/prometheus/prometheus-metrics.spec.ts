@@ -8,13 +8,19 @@ const latencyBuckets = '5 10 25 50 100 250 500 1000 2500 5000 10000';
 /** Names, types and labels that dashboards and alert rules rely on: `management.md` 7, `rooms.md` 9, and our own. */
 const golden = [
   'gauge maestro_loop_last_finished_timestamp_seconds(loop)',
+  'counter maestro_api_failed_player_event_forwarding_total(game, scheduler, code)',
+  'counter maestro_api_failed_room_event_forwarding_total(game, scheduler, code)',
   'counter maestro_api_ping_handler_update_room_failures_total(scheduler, reason)',
+  'counter maestro_api_refused_event_forwarding_total(scheduler, kind, reason)',
+  'counter maestro_api_success_player_event_forwarding_total(game, scheduler, code)',
+  'counter maestro_api_success_room_event_forwarding_total(game, scheduler, code)',
   'counter maestro_watcher_drift_repaired_total(kind)',
   'counter maestro_watcher_number_of_events_processed_total(scheduler, instanceEventType, success)',
   'counter maestro_worker_add_rooms_operation_execution_failed_total(scheduler, operation)',
   'gauge maestro_worker_current_rooms(game, scheduler)',
   'gauge maestro_worker_desired_rooms(game, scheduler)',
   'gauge maestro_worker_fixed_buffer(game, scheduler)',
+  `histogram maestro_worker_grpc_request_latency(service, method, code) [${latencyBuckets}]`,
   'gauge maestro_worker_gru_active(game, scheduler)',
   'gauge maestro_worker_gru_allocated(game, scheduler)',
   'gauge maestro_worker_gru_error(game, scheduler)',
@@ -33,6 +39,7 @@ const golden = [
   `histogram maestro_worker_operation_execution_latency(game, scheduler, operation, success) [${latencyBuckets}]`,
   'counter maestro_worker_operation_execution_worker_failed_total(game, scheduler, reason)',
   `histogram maestro_worker_operation_rollback_latency(game, scheduler, operation, success) [${latencyBuckets}]`,
+  'counter maestro_worker_operations_deleted_total(kind)',
   'gauge maestro_worker_ready_target(game, scheduler)',
   'counter maestro_worker_remove_rooms_operation_deletion_failed_total(scheduler, operation)',
   'counter maestro_worker_remove_rooms_operation_deletion_failed_total_total(scheduler, operation)',
@@ -66,6 +73,11 @@ describe('the metrics on Prometheus', () => {
     metrics.healthPlanned(scheduler, 'go', { desired: 4, available: 3, terminationTimeouts: 2, properlyTerminated: 1 });
     metrics.pingFailed(scheduler, 'unknown_room');
     metrics.instanceChangeProcessed(scheduler, 'added', true);
+    for (const kind of ['room', 'player'] as const) {
+      metrics.eventForwarded({ scheduler, game: 'go', kind, code: 'NotFound', success: true });
+      metrics.eventForwarded({ scheduler, game: 'go', kind, code: 'Unavailable', success: false });
+      metrics.eventRefused(scheduler, kind, 'unknown_room');
+    }
   };
 
   const gaugesOf = (scheduler: string, changes: Partial<FleetGauges> = {}): FleetGauges => ({
@@ -79,6 +91,8 @@ describe('the metrics on Prometheus', () => {
   it('have the names, types and labels that dashboards rely on', async () => {
     sayAllOf('arena');
     metrics.driftRepaired('counter', 1);
+    metrics.operationsDeleted('healing', 1);
+    metrics.forwarderCalled('SendRoomEvent', 'OK', 3);
     metrics.loopFinished('runtime_watcher');
     metrics.fleetsReported([gaugesOf('arena', { readyTarget: 0.5, fixedBuffer: 2 })]);
     const described = registry.getMetricsAsArray().map(({ name, type, ...rest }) => {
@@ -106,14 +120,21 @@ describe('the metrics on Prometheus', () => {
         'maestro_worker_rooms_properly_terminated{game="go",scheduler="arena"} 1',
         'maestro_api_ping_handler_update_room_failures_total{scheduler="arena",reason="unknown_room"} 1',
         'maestro_watcher_number_of_events_processed_total{scheduler="arena",instanceEventType="added",success="true"} 1',
+        'maestro_api_success_room_event_forwarding_total{game="go",scheduler="arena",code="NotFound"} 1',
+        'maestro_api_failed_player_event_forwarding_total{game="go",scheduler="arena",code="Unavailable"} 1',
+        'maestro_api_refused_event_forwarding_total{scheduler="arena",kind="room",reason="unknown_room"} 1',
       ]),
     );
   });
 
   it('never have a scheduler’s name as a label that no scheduler has', async () => {
     metrics.pingFailed('made-up-by-a-caller', 'unknown_scheduler');
-    expect(await lines()).toContain(
-      'maestro_api_ping_handler_update_room_failures_total{scheduler="",reason="unknown_scheduler"} 1',
+    metrics.eventRefused('made-up-by-a-caller', 'room', 'unknown_scheduler');
+    expect(await lines()).toEqual(
+      expect.arrayContaining([
+        'maestro_api_ping_handler_update_room_failures_total{scheduler="",reason="unknown_scheduler"} 1',
+        'maestro_api_refused_event_forwarding_total{scheduler="",kind="room",reason="unknown_scheduler"} 1',
+      ]),
     );
     expect(await registry.metrics()).not.toContain('made-up-by-a-caller');
   });

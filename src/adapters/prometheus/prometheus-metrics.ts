@@ -1,6 +1,12 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import { instanceStatuses, roomStatuses } from '../../domain/room/room';
-import { Metrics, type FleetGauges, type HealthFigures, type OperationRun } from '../../ports/metrics';
+import {
+  Metrics,
+  type FleetGauges,
+  type ForwardedEvent,
+  type HealthFigures,
+  type OperationRun,
+} from '../../ports/metrics';
 
 /** v10's buckets of every `_latency` histogram. Milliseconds. */
 const latencyBucketsMs = [5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000];
@@ -14,10 +20,14 @@ export class PrometheusMetrics extends Metrics {
   private readonly rollbackLatency: Histogram<(typeof runLabels)[number]>;
   private readonly evicted: Counter<string>;
   private readonly workerFailed: Counter<string>;
+  private readonly deleted: Counter<string>;
   private readonly addFailed: Counter<string>;
   private readonly removeFailed: Counter<string>;
   private readonly removeFailedOfV10: Counter<string>;
   private readonly pingFailures: Counter<string>;
+  private readonly forwarded: Record<ForwardedEvent['kind'], { success: Counter<string>; failed: Counter<string> }>;
+  private readonly refusedEvents: Counter<string>;
+  private readonly forwarderLatency: Histogram<string>;
   private readonly instanceEvents: Counter<string>;
   private readonly driftRepairs: Counter<string>;
   private readonly loopFreshness: Gauge<string>;
@@ -46,6 +56,9 @@ export class PrometheusMetrics extends Metrics {
       'Times a worker could not take or start an operation',
       [...fleetLabels, 'reason'],
     );
+    this.deleted = this.counter('maestro_worker_operations_deleted_total', 'Old operations that were deleted', [
+      'kind',
+    ]);
     this.addFailed = this.counter(
       'maestro_worker_add_rooms_operation_execution_failed_total',
       'Rooms that could not be created',
@@ -66,6 +79,17 @@ export class PrometheusMetrics extends Metrics {
       'Pings answered with success false',
       ['scheduler', 'reason'],
     );
+    this.forwarded = { room: this.forwardingCounters('room'), player: this.forwardingCounters('player') };
+    this.refusedEvents = this.counter(
+      'maestro_api_refused_event_forwarding_total',
+      'Events that no forwarder was told of, because of what they say or of their room',
+      ['scheduler', 'kind', 'reason'],
+    );
+    this.forwarderLatency = this.latency('maestro_worker_grpc_request_latency', 'Time a call of a forwarder took', [
+      'service',
+      'method',
+      'code',
+    ]);
     this.instanceEvents = this.counter(
       'maestro_watcher_number_of_events_processed_total',
       'Instance changes that the watcher processed',
@@ -114,6 +138,10 @@ export class PrometheusMetrics extends Metrics {
     this.workerFailed.inc({ game, scheduler, reason });
   }
 
+  override operationsDeleted(kind: string, count: number): void {
+    this.deleted.inc({ kind }, count);
+  }
+
   override roomCreationFailed(scheduler: string): void {
     this.addFailed.inc({ scheduler, operation: 'add_rooms' });
   }
@@ -133,6 +161,19 @@ export class PrometheusMetrics extends Metrics {
   override pingFailed(scheduler: string, reason: string): void {
     // A name that no scheduler has comes from outside: it must not become a label.
     this.pingFailures.inc({ scheduler: reason === 'unknown_scheduler' ? '' : scheduler, reason });
+  }
+
+  override eventForwarded({ kind, success, game, scheduler, code }: ForwardedEvent): void {
+    this.forwarded[kind][success ? 'success' : 'failed'].inc({ game, scheduler, code });
+  }
+
+  override eventRefused(scheduler: string, kind: string, reason: string): void {
+    // As for pings: a name that no scheduler has must not become a label.
+    this.refusedEvents.inc({ scheduler: reason === 'unknown_scheduler' ? '' : scheduler, kind, reason });
+  }
+
+  override forwarderCalled(method: string, code: string, elapsedMs: number): void {
+    this.forwarderLatency.observe({ service: 'GRPCForwarder', method, code }, elapsedMs);
   }
 
   override instanceChangeProcessed(scheduler: string, type: string, success: boolean): void {
@@ -167,6 +208,8 @@ export class PrometheusMetrics extends Metrics {
       this.removeFailed,
       this.removeFailedOfV10,
       this.pingFailures,
+      ...Object.values(this.forwarded).flatMap((counters) => Object.values(counters)),
+      this.refusedEvents,
       this.instanceEvents,
       ...Object.values(this.health),
     ]) {
@@ -192,6 +235,22 @@ export class PrometheusMetrics extends Metrics {
     add('ready_target', 'readyTarget of the policy', (fleet) => fleet.readyTarget);
     add('fixed_buffer', 'amount of the policy', (fleet) => fleet.fixedBuffer);
     return gauges;
+  }
+
+  private forwardingCounters(kind: ForwardedEvent['kind']): { success: Counter<string>; failed: Counter<string> } {
+    const labels = [...fleetLabels, 'code'];
+    return {
+      success: this.counter(
+        `maestro_api_success_${kind}_event_forwarding_total`,
+        `Events of a ${kind} that a forwarder took`,
+        labels,
+      ),
+      failed: this.counter(
+        `maestro_api_failed_${kind}_event_forwarding_total`,
+        `Events of a ${kind} that a forwarder did not take`,
+        labels,
+      ),
+    };
   }
 
   private latency<L extends string>(name: string, help: string, labelNames: readonly L[]): Histogram<L> {

@@ -87,10 +87,12 @@ export class RedisRoomStore extends RoomStore {
       ping.metadata ?? '',
       loadDigits(settings.maxMatches),
       settings.allocationTtlMs,
-    ])) as [PingOutcome['outcome'], number, number];
+    ])) as [PingOutcome['outcome'], number, number, number];
     switch (answer[0]) {
-      case 'applied':
-        return { outcome: 'applied', from: roomStatuses[answer[1]]!, to: roomStatuses[answer[2]]! };
+      case 'applied': {
+        const [from, to] = [roomStatuses[answer[1]]!, roomStatuses[answer[2]]!];
+        return { outcome: 'applied', from, to, validation: answer[3] === 1 };
+      }
       case 'refused':
         return { outcome: 'refused', from: roomStatuses[answer[1]]! };
       case 'unknown_room':
@@ -136,6 +138,10 @@ export class RedisRoomStore extends RoomStore {
       number,
     ];
     return { existed: existed === 1, validation: validation === 1 };
+  }
+
+  async getEndReason(scheduler: string, id: string): Promise<string> {
+    return (await this.reach(() => this.redis.hget(this.keysOf(scheduler).named.endReasons, id))) ?? '';
   }
 
   async terminateRooms(

@@ -31,8 +31,8 @@ describe('partitionOf', () => {
 describe('schedulerKeys', () => {
   it('tags all keys of a scheduler and its partition alike, so that one cluster node holds them', () => {
     const keys = scriptKeys(schedulerKeys('pvp'));
-    expect(keys).toHaveLength(9);
-    expect(new Set(keys).size).toBe(9);
+    expect(keys).toHaveLength(10);
+    expect(new Set(keys).size).toBe(10);
     const tag = partitionTag(partitionOf('pvp'));
     for (const key of keys) {
       // Redis Cluster takes what stands between the first { and the } after it.
@@ -57,6 +57,7 @@ describe('schedulerKeys', () => {
       'maestro:{p01}:scheduler:pvp:ids',
       'maestro:{p01}:scheduler:pvp:ended',
       'maestro:{p01}:scheduler:pvp:early-ends',
+      'maestro:{p01}:scheduler:pvp:end-reasons',
       'maestro:{p01}:schedulers',
       'maestro:{p01}:synced',
     ]);

@@ -46,6 +46,8 @@ export interface SchedulerKeys extends PartitionKeys {
   ended: string;
   /** Sorted set: id and reason of a room that ended early, score = when (ms). Forgotten after 10 min, with the key itself. */
   earlyEnds: string;
+  /** Hash: id of an ended validation room -> what the runtime said of its end. Goes 24 h after the last of them. */
+  endReasons: string;
 }
 
 /** Since when rooms APIs hear pings, for the whole store: hash `sinceMs`, `lastMs`, `maxGapMs`. */
@@ -73,12 +75,13 @@ export function schedulerKeys(scheduler: string): SchedulerKeys {
     ids: `${start}ids`,
     ended: `${start}ended`,
     earlyEnds: `${start}early-ends`,
+    endReasons: `${start}end-reasons`,
   };
 }
 
 /**
  * The keys in the order in which every room script takes them (`scripts/prelude.lua` names them by position). The hot
- * scripts come first in need, so that a ping sends four keys and not eight.
+ * scripts come first in need, so that a ping sends four keys and not all.
  */
 export function scriptKeys(keys: SchedulerKeys): string[] {
   return [
@@ -89,6 +92,7 @@ export function scriptKeys(keys: SchedulerKeys): string[] {
     keys.ids,
     keys.ended,
     keys.earlyEnds,
+    keys.endReasons,
     keys.schedulers,
     keys.synced,
   ];

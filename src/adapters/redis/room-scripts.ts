@@ -7,14 +7,14 @@ import { hasMatch, instanceStatuses, pingStatuses, roomStatuses } from '../../do
 
 /** The scripts and how many of `scriptKeys` each uses. Fixed numbers let ioredis find the cluster slot. */
 const numberOfKeys = {
-  'create-room': 8,
+  'create-room': 9,
   'apply-ping': 4,
-  'apply-instance': 8,
-  'end-room': 8,
+  'apply-instance': 9,
+  'end-room': 9,
   'terminate-rooms': 3,
-  'read-fleet-page': 9,
+  'read-fleet-page': 10,
   'recount-fleet': 2,
-  'delete-scheduler': 8,
+  'delete-scheduler': 9,
   'mark-hearing': 1,
 } as const;
 

@@ -1,14 +1,17 @@
 import type {
+  DescField,
   DescMessage,
   DescMethod,
   JsonObject,
   JsonValue,
+  Message,
   MessageInitShape,
   MessageShape,
 } from '@bufbuild/protobuf';
 import { create } from '@bufbuild/protobuf';
+import { reflect } from '@bufbuild/protobuf/reflect';
 import type { FastifyRequest } from 'fastify';
-import { decodeQuery } from './decode-query';
+import { decodeQuery, queryWord } from './decode-query';
 import { firstJsonValue } from './first-json-value';
 import { decodeMessage, encodeMessage, malformedField } from './protojson';
 
@@ -19,20 +22,47 @@ export type UnaryMethod<I extends DescMessage = DescMessage, O extends DescMessa
   output: O;
 };
 
+/** The errors that a route can have of its own. */
+export type RouteErrorKind = 'invalid_argument' | 'not_found' | 'already_exists' | 'failed_precondition' | 'aborted';
+
+/** An error for the documentation: when it comes, and a message as it may be. */
+export interface RouteError {
+  when: string;
+  example: string;
+}
+
+/**
+ * A body that is one of the message fields of the request: a parameter of the query says which, by the field's JSON name. The
+ * first is meant when the parameter is missing.
+ */
+export interface BodyChoice {
+  parameter: string;
+  fields: readonly [string, ...string[]];
+}
+
 /** How an rpc is reached over REST. The verb and the path are said by Nest's own decorators beside it. */
 export interface RpcRoute<M extends UnaryMethod = UnaryMethod> {
   method: M;
-  /** From the path's variables to the fields (JSON names) that they set. */
+  /** From the path's variables to the fields (JSON names) that they set: of the request, or of the body that was chosen. */
   path: Readonly<Record<string, string>>;
   /** Where the other fields come from. With `none`, a body is tolerated and ignored, and so is a query. */
-  input: 'body' | 'query' | 'none';
-  /** Errors of its own, for the documentation; those that every call can have are added there. */
-  errors: readonly ('not_found' | 'already_exists' | 'failed_precondition' | 'aborted')[];
+  input: 'body' | 'query' | 'none' | BodyChoice;
+  /** Carries over into the body's message what its JSON says and protobuf's mapping loses. */
+  keepFromJson?: (body: Message, json: JsonValue) => void;
+  /** For the documentation; what every call can answer is added there. */
+  errors: Readonly<Partial<Record<RouteErrorKind, RouteError>>>;
 }
 
 /** Types a route by its method, so that `callRpc` knows its messages. */
 export function rpcRoute<M extends UnaryMethod>(route: RpcRoute<M>): RpcRoute<M> {
   return route;
+}
+
+/** A field that a body can be chosen to be. */
+export function bodyField(method: UnaryMethod, jsonName: string): DescField & { fieldKind: 'message' } {
+  const field = method.input.fields.find((candidate) => candidate.jsonName === jsonName);
+  if (field?.fieldKind !== 'message') throw new Error(`${method.toString()} has no message field ${jsonName}`);
+  return field;
 }
 
 /**
@@ -44,23 +74,48 @@ export async function callRpc<M extends UnaryMethod>(
   request: FastifyRequest,
   handler: (message: MessageShape<M['input']>) => Promise<MessageInitShape<M['output']>>,
 ): Promise<JsonObject> {
-  const input: M['input'] = route.method.input;
   const output: M['output'] = route.method.output;
-  const message = decodeMessage(input, requestJson(route, request));
-  setPathFields(message, route, request);
-  const answer = await handler(message);
+  const answer = await handler(decodeRequest(route, request));
   return encodeMessage(output, create(output, answer));
 }
 
-function requestJson(route: RpcRoute, request: FastifyRequest): JsonValue | undefined {
-  switch (route.input) {
-    case 'none':
-      return undefined;
-    case 'query':
-      return decodeQuery(route.method.input, request.url, Object.values(route.path));
-    case 'body':
-      return firstJsonValue(request.body as Uint8Array | undefined, route.method.input);
-  }
+function decodeRequest<M extends UnaryMethod>(route: RpcRoute<M>, request: FastifyRequest): MessageShape<M['input']> {
+  const input: M['input'] = route.method.input;
+  if (typeof route.input === 'object') return decodeChosenBody(route, route.input, request);
+  const message =
+    route.input === 'body' ? decodeBody(input, route, request) : decodeMessage(input, queryJson(route, request));
+  setPathFields(message, route, request);
+  return message;
+}
+
+/** The request around the body that the query chose. Errors name the body's own fields, which is what the caller wrote. */
+function decodeChosenBody<M extends UnaryMethod>(
+  route: RpcRoute<M>,
+  { parameter, fields }: BodyChoice,
+  request: FastifyRequest,
+): MessageShape<M['input']> {
+  const input: M['input'] = route.method.input;
+  const field = bodyField(route.method, queryWord(request.url, parameter, fields));
+  const body = decodeBody(field.message, route, request);
+  setPathFields(body, route, request);
+  const message = create(input);
+  reflect(input, message).set(field, reflect(field.message, body));
+  return message;
+}
+
+function decodeBody<Desc extends DescMessage>(
+  schema: Desc,
+  route: RpcRoute,
+  request: FastifyRequest,
+): MessageShape<Desc> {
+  const json = firstJsonValue(request.body as Uint8Array | undefined, schema);
+  const message = decodeMessage(schema, json);
+  if (json !== undefined) route.keepFromJson?.(message, json);
+  return message;
+}
+
+function queryJson(route: RpcRoute, request: FastifyRequest): JsonValue | undefined {
+  return route.input === 'query' ? decodeQuery(route.method.input, request.url, Object.values(route.path)) : undefined;
 }
 
 /** The fields of a path are texts. The router has decoded them, once. */

@@ -1,6 +1,6 @@
 import { DomainError } from '../../domain/errors';
 import { ListOperationsRequestSchema } from '../../proto/gen/api/v1/operations_pb';
-import { decodeQuery } from './decode-query';
+import { decodeQuery, queryWord } from './decode-query';
 
 const decode = (query: string): unknown => decodeQuery(ListOperationsRequestSchema, `/x${query}`, ['schedulerName']);
 
@@ -34,5 +34,33 @@ describe('decodeQuery (management.md 1.2)', () => {
     ['bytes that are not UTF-8', '?stage=%ff', 'invalid escape in the query: "%ff"'],
   ])('refuses %s', (_name, query, message) => {
     expect(() => decode(query)).toThrow(new DomainError('invalid_argument', 'request.malformed', message));
+  });
+});
+
+describe('queryWord', () => {
+  const word = (query: string): string => queryWord(`/x${query}`, 'as', ['patch', 'version']);
+
+  it.each([
+    ['nothing', '', 'patch'],
+    ['other parameters', '?a=1&a=2&b=%zz', 'patch'],
+    ['the first word', '?as=patch', 'patch'],
+    ['another word', '?x=1&as=version', 'version'],
+    ['an escaped word', '?as=%76ersion', 'version'],
+  ])('reads %s', (_name, query, expected) => {
+    expect(word(query)).toBe(expected);
+  });
+
+  it.each([
+    ['a word that is none', '?as=x', 'malformed request: field "as": must be one of patch, version, got "x"'],
+    ['no word', '?as', 'malformed request: field "as": must be one of patch, version, got ""'],
+    [
+      'a property of every object',
+      '?as=length',
+      'malformed request: field "as": must be one of patch, version, got "length"',
+    ],
+    ['the parameter twice', '?as=patch&as=patch', 'too many values for field "as": patch, patch'],
+    ['a broken escape', '?as=%zz', 'invalid escape in the query: "%zz"'],
+  ])('refuses %s', (_name, query, message) => {
+    expect(() => word(query)).toThrow(new DomainError('invalid_argument', 'request.malformed', message));
   });
 });

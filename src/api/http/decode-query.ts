@@ -1,6 +1,7 @@
 import { ScalarType } from '@bufbuild/protobuf';
 import type { DescField, DescMessage, JsonObject } from '@bufbuild/protobuf';
 import { DomainError } from '../../domain/errors';
+import { malformedField } from './protojson';
 
 /**
  * The fields that a URL's query sets, for `decodeMessage`: names in camelCase or snake_case, unknown ones ignored
@@ -10,27 +11,51 @@ import { DomainError } from '../../domain/errors';
  *         that are no text. The texts are those of v10's gateway where it has one.
  */
 export function decodeQuery(schema: DescMessage, url: string, pathFields: readonly string[]): JsonObject {
-  const start = url.indexOf('?');
-  const json: JsonObject = {};
-  if (start === -1) return json;
   const given = new Map<DescField, string[]>();
-  for (const pair of url.slice(start + 1).split('&')) {
-    if (pair === '') continue;
-    const equals = pair.indexOf('=');
-    const name = decodeText(equals === -1 ? pair : pair.slice(0, equals));
+  for (const [name, value] of parametersOf(url)) {
     const field = schema.fields.find((candidate) => candidate.name === name || candidate.jsonName === name);
     if (field === undefined || pathFields.includes(field.jsonName)) continue;
-    const value = decodeText(equals === -1 ? '' : pair.slice(equals + 1));
     const values = given.get(field);
-    if (values === undefined) given.set(field, [value]);
-    else values.push(value);
+    if (values === undefined) given.set(field, [value()]);
+    else values.push(value());
   }
-  for (const [field, values] of given) {
-    const [value = ''] = values;
-    if (values.length > 1) throw malformed(`too many values for field "${field.name}": ${values.join(', ')}`);
-    json[field.jsonName] = parseValue(field, value);
-  }
+  const json: JsonObject = {};
+  for (const [field, values] of given) json[field.jsonName] = parseValue(field, onlyValue(field.name, values));
   return json;
+}
+
+/**
+ * The word that a parameter of a URL's query says; the first of the words when it is missing.
+ *
+ * @throws DomainError `request.malformed` (invalid_argument) that names the parameter, for another word or more than one.
+ */
+export function queryWord(url: string, parameter: string, words: readonly [string, ...string[]]): string {
+  const values = parametersOf(url).flatMap(([name, value]) => (name === parameter ? [value()] : []));
+  if (values.length === 0) return words[0];
+  const word = onlyValue(parameter, values);
+  if (words.includes(word)) return word;
+  throw malformedField(parameter, `must be one of ${words.join(', ')}, got ${JSON.stringify(word.slice(0, 60))}`);
+}
+
+/** Names and values in their order. A value is decoded when it is asked for: of unknown parameters, it may be anything. */
+function parametersOf(url: string): [name: string, value: () => string][] {
+  const start = url.indexOf('?');
+  if (start === -1) return [];
+  return url
+    .slice(start + 1)
+    .split('&')
+    .filter((pair) => pair !== '')
+    .map((pair) => {
+      const equals = pair.indexOf('=');
+      const name = decodeText(equals === -1 ? pair : pair.slice(0, equals));
+      return [name, () => decodeText(equals === -1 ? '' : pair.slice(equals + 1))];
+    });
+}
+
+function onlyValue(name: string, values: readonly string[]): string {
+  const [value = ''] = values;
+  if (values.length > 1) throw malformed(`too many values for field "${name}": ${values.join(', ')}`);
+  return value;
 }
 
 function parseValue(field: DescField, value: string): string {

@@ -1,8 +1,12 @@
 import { Module } from '@nestjs/common';
 import type { DynamicModule, ModuleMetadata } from '@nestjs/common';
 import type { OpenApiTitle } from '../openapi/open-api-document';
+import { OperationDetailsController } from './operation-details.controller';
+import { OperationDetailsHandlers } from './operation-details-handlers';
 import { OperationsHandlers } from './operations-handlers';
 import { OperationsController } from './operations.controller';
+import { SchedulerPlansController } from './scheduler-plans.controller';
+import { SchedulerPlansHandlers } from './scheduler-plans-handlers';
 import { SchedulersHandlers } from './schedulers-handlers';
 import { SchedulersController } from './schedulers.controller';
 
@@ -11,17 +15,20 @@ export const managementOpenApi: OpenApiTitle = {
   description: 'Schedulers, their versions and their operations: what operators call.',
 };
 
-/** The management API. `features` brings SchedulersService and OperationsService: modules that export them, or providers. */
+/** What answers the rpcs, over REST and gRPC alike. */
+const handlers = [SchedulersHandlers, SchedulerPlansHandlers, OperationsHandlers, OperationDetailsHandlers];
+
+/** The management API. `features` brings the services that the handlers call: modules that export them, or providers. */
 @Module({})
 export class ManagementApiModule {
   static register(features: Pick<ModuleMetadata, 'imports' | 'providers'>): DynamicModule {
     return {
       module: ManagementApiModule,
       imports: features.imports ?? [],
-      controllers: [SchedulersController, OperationsController],
-      providers: [...(features.providers ?? []), SchedulersHandlers, OperationsHandlers],
+      controllers: [SchedulersController, SchedulerPlansController, OperationsController, OperationDetailsController],
+      providers: [...(features.providers ?? []), ...handlers],
       // The gRPC server calls the same handlers.
-      exports: [SchedulersHandlers, OperationsHandlers],
+      exports: handlers,
     };
   }
 }

@@ -2,6 +2,8 @@ import { Injectable } from '@nestjs/common';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { OperationsService } from '../../features/operations/operations.service';
 import type {
+  CancelOperationRequest,
+  CancelOperationResponseSchema,
   GetOperationRequest,
   GetOperationResponseSchema,
   ListOperationsRequest,
@@ -33,5 +35,12 @@ export class OperationsHandlers {
   async getOperation(request: GetOperationRequest): Promise<MessageInitShape<typeof GetOperationResponseSchema>> {
     const { operation, history } = await this.operations.getOperation(request.schedulerName, request.operationId);
     return { operation: operationMessage(operation, history) };
+  }
+
+  async cancelOperation(
+    request: CancelOperationRequest,
+  ): Promise<MessageInitShape<typeof CancelOperationResponseSchema>> {
+    await this.operations.cancelOperation(request.schedulerName, request.operationId);
+    return {};
   }
 }

@@ -1,17 +1,22 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import type { JsonObject } from '@bufbuild/protobuf';
-import { DomainError } from '../../domain/errors';
 import type { FleetCounts } from '../../domain/room/room';
+import { isEmptyPatch, type DefinitionPatch } from '../../domain/scheduler/patch-definition';
 import type { Scheduler, SchedulerDefinition } from '../../domain/scheduler/scheduler';
 import {
   SchedulerInfoSchema,
   SchedulerSchema,
   SchedulerWithoutSpecSchema,
 } from '../../proto/gen/api/v1/scheduler_messages_pb';
-import { CreateSchedulerRequestSchema } from '../../proto/gen/api/v1/schedulers_pb';
-import { decodeMessage, encodeMessage } from '../http/protojson';
+import {
+  CreateSchedulerRequestSchema,
+  NewSchedulerVersionRequestSchema,
+  PatchSchedulerRequestSchema,
+} from '../../proto/gen/api/v1/schedulers_pb';
+import { decodeMessage, encodeMessage, malformedField } from '../http/protojson';
 import {
   definitionFromMessage,
+  patchFromMessage,
   schedulerInfoMessage,
   schedulerMessage,
   schedulerWithoutSpecMessage,
@@ -245,7 +250,164 @@ describe('definitionFromMessage', () => {
     const message = decodeMessage(CreateSchedulerRequestSchema, {
       forwarders: [{ options: { metadata: { a: ['\0'] } } }],
     });
-    expect(() => definitionFromMessage(message)).toThrow(DomainError);
+    expect(() => definitionFromMessage(message)).toThrow(
+      malformedField('forwarders[0].options.metadata.a[0]', 'text must not contain a NUL character'),
+    );
+  });
+});
+
+describe('definitionFromMessage of a new version', () => {
+  const newVersionOf = (json: JsonObject): SchedulerDefinition =>
+    definitionFromMessage(decodeMessage(NewSchedulerVersionRequestSchema, json));
+
+  it('reads a full request as that of a new scheduler', () => {
+    expect(newVersionOf(request)).toEqual(sample);
+  });
+
+  it('has the defaults of a new scheduler, and no portRange where v10 makes {0, 0} of it', () => {
+    expect(newVersionOf({})).toEqual(definitionOf({}));
+    expect(newVersionOf({})).not.toHaveProperty('portRange');
+    expect(newVersionOf({ portRange: {} })).toMatchObject({ portRange: { start: 0, end: 0 } });
+  });
+});
+
+describe('patchFromMessage', () => {
+  const patchOf = (json: JsonObject): DefinitionPatch =>
+    patchFromMessage(decodeMessage(PatchSchedulerRequestSchema, json));
+  const container = (fields: JsonObject): JsonObject => ({ spec: { containers: [fields] } });
+
+  it.each<[string, JsonObject, DefinitionPatch]>([
+    ['nothing', {}, {}],
+    ['an empty spec', { spec: {} }, { spec: {} }],
+    ['an empty autoscaling', { autoscaling: {} }, { autoscaling: {} }],
+    [
+      'values that are zero',
+      {
+        maxSurge: '',
+        roomsReplicas: 0,
+        spec: { toleration: '', affinity: '' },
+        autoscaling: { enabled: false, min: 0 },
+      },
+      {
+        maxSurge: '',
+        roomsReplicas: 0,
+        spec: { toleration: '', affinity: '' },
+        autoscaling: { enabled: false, min: 0 },
+      },
+    ],
+    [
+      'the spec',
+      { spec: { terminationGracePeriod: '0.000000099s', toleration: 't', affinity: 'a' } },
+      { spec: { terminationGracePeriodNs: 99, toleration: 't', affinity: 'a' } },
+    ],
+    [
+      'a grace period of 0, for validation',
+      { spec: { terminationGracePeriod: '0s' } },
+      { spec: { terminationGracePeriodNs: 0 } },
+    ],
+    ['one key of a container', container({ image: 'i:2' }), { spec: { containers: [{ image: 'i:2' }] } }],
+    [
+      'the second container',
+      { spec: { containers: [{}, { imagePullPolicy: 'Never', name: '' }] } },
+      { spec: { containers: [{}, { imagePullPolicy: 'Never', name: '' }] } },
+    ],
+    [
+      'the lists of a container',
+      container({
+        command: ['./a'],
+        environment: [{ name: 'A', value: '', valueFrom: { fieldRef: { fieldPath: 'x' } } }],
+        ports: [{ name: 'p', protocol: 'tcp', port: 1, hostPortRange: { start: 1 } }],
+      }),
+      {
+        spec: {
+          containers: [
+            {
+              command: ['./a'],
+              environment: [{ name: 'A', value: '' }],
+              ports: [{ name: 'p', protocol: 'tcp', port: 1, hostPort: 0, hostPortRange: { start: 1, end: 0 } }],
+            },
+          ],
+        },
+      },
+    ],
+    [
+      'half of the requests as a whole, and no limits',
+      container({ requests: { cpu: '1' } }),
+      { spec: { containers: [{ requests: { cpu: '1', memory: '' } }] } },
+    ],
+    ['half of a port range as a whole', { portRange: { end: 5 } }, { portRange: { start: 0, end: 5 } }],
+    [
+      'single keys of autoscaling',
+      { autoscaling: { max: -1, cooldown: 5 } },
+      { autoscaling: { max: -1, cooldown: 5 } },
+    ],
+    [
+      'a policy as a whole, with 0.99 for a missing downThreshold',
+      { autoscaling: { policy: { type: 'roomOccupancy', parameters: { roomOccupancy: { readyTarget: 0.1 } } } } },
+      {
+        autoscaling: {
+          policy: { type: 'roomOccupancy', parameters: { roomOccupancy: { readyTarget: 0.1, downThreshold: 0.99 } } },
+        },
+      },
+    ],
+    [
+      'a policy that is empty, for validation',
+      { autoscaling: { policy: {} } },
+      { autoscaling: { policy: { type: '', parameters: {} } } },
+    ],
+    [
+      'forwarders, with 1000 ms for missing options',
+      { forwarders: [{ name: 'f' }] },
+      {
+        forwarders: [{ name: 'f', enabled: false, type: '', address: '', options: { timeoutMs: 1000, metadata: {} } }],
+      },
+    ],
+    ['maps', { annotations: { a: 'b' }, labels: { c: '' } }, { annotations: { a: 'b' }, labels: { c: '' } }],
+    ['an empty match allocation, for validation', { matchAllocation: {} }, { matchAllocation: { maxMatches: 0 } }],
+    [
+      'what to clear, in its order',
+      { extensions: { clear: ['spec.containers[0].command', 'labels'] } },
+      { clear: ['spec.containers[0].command', 'labels'] },
+    ],
+  ])('asks for %s', (_name, json, expected) => {
+    expect(patchOf(json)).toStrictEqual(expected);
+  });
+
+  it.each<[string, JsonObject]>([
+    ['empty lists', { forwarders: [], extensions: { clear: [] } }],
+    ['empty extensions', { extensions: {} }],
+    ['empty maps, which a message cannot tell from none', { annotations: {}, labels: {} }],
+    ['null', { spec: null, portRange: null, maxSurge: null, roomsReplicas: null, autoscaling: null, labels: null }],
+    ['what cannot be patched', { name: 'n', game: 'g', version: 'v9.0.0', restartPolicy: 'Always' }],
+  ])('asks for nothing with %s', (_name, json) => {
+    expect(patchOf(json)).toStrictEqual({});
+    expect(isEmptyPatch(patchOf(json))).toBe(true);
+  });
+
+  it('leaves out empty lists of a container, and what a spec cannot be patched in', () => {
+    expect(patchOf({ spec: { version: 'v9.0.0', restartPolicy: 'Always', containers: [] } })).toStrictEqual({
+      spec: {},
+    });
+    expect(patchOf(container({ command: [], environment: [], ports: [] }))).toStrictEqual({
+      spec: { containers: [{}] },
+    });
+  });
+
+  it('reads the same from the binary form', () => {
+    const message = decodeMessage(PatchSchedulerRequestSchema, {
+      ...request,
+      spec: { terminationGracePeriod: '0s', containers: [{}, { image: '', limits: {} }] },
+      autoscaling: { min: 0, policy: { parameters: { roomOccupancy: { readyTarget: 0.1, downThreshold: 0 } } } },
+      extensions: { clear: ['portRange'] },
+    });
+    const overWire = fromBinary(PatchSchedulerRequestSchema, toBinary(PatchSchedulerRequestSchema, message));
+    expect(patchFromMessage(overWire)).toStrictEqual(patchFromMessage(message));
+  });
+
+  it("refuses a NUL character in a forwarder's metadata", () => {
+    expect(() => patchOf({ forwarders: [{}, { options: { metadata: { 'a\0': 1 } } }] })).toThrow(
+      malformedField('forwarders[1].options.metadata', 'text must not contain a NUL character'),
+    );
   });
 });
 

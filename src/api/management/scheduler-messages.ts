@@ -2,10 +2,11 @@ import { create } from '@bufbuild/protobuf';
 import type { JsonObject, MessageInitShape } from '@bufbuild/protobuf';
 import { DurationSchema, timestampFromDate } from '@bufbuild/protobuf/wkt';
 import type { Duration } from '@bufbuild/protobuf/wkt';
-import { DomainError } from '../../domain/errors';
 import type { FleetCounts } from '../../domain/room/room';
+import type { ContainerPatch, DefinitionPatch, SpecPatch } from '../../domain/scheduler/patch-definition';
 import type {
   Autoscaling,
+  AutoscalingPolicy,
   Container,
   ContainerEnvironment,
   ContainerPort,
@@ -14,10 +15,12 @@ import type {
   PortRange,
   Scheduler,
   SchedulerDefinition,
+  SchedulerVersion,
   Spec,
 } from '../../domain/scheduler/scheduler';
 import type {
   Autoscaling as AutoscalingMessage,
+  AutoscalingPolicy as AutoscalingPolicyMessage,
   AutoscalingSchema,
   Container as ContainerMessage,
   ContainerEnvironment as ContainerEnvironmentMessage,
@@ -27,14 +30,23 @@ import type {
   ContainerSchema,
   Forwarder as ForwarderMessage,
   ForwarderSchema,
+  OptionalAutoscaling as OptionalAutoscalingMessage,
+  OptionalContainer as OptionalContainerMessage,
+  OptionalSpec as OptionalSpecMessage,
   PortRange as PortRangeMessage,
   SchedulerInfoSchema,
   SchedulerSchema,
+  SchedulerVersionSchema,
   SchedulerWithoutSpecSchema,
   Spec as SpecMessage,
   SpecSchema,
 } from '../../proto/gen/api/v1/scheduler_messages_pb';
-import type { CreateSchedulerRequest } from '../../proto/gen/api/v1/schedulers_pb';
+import type {
+  CreateSchedulerRequest,
+  NewSchedulerVersionRequest,
+  PatchSchedulerRequest,
+} from '../../proto/gen/api/v1/schedulers_pb';
+import { malformedField } from '../http/protojson';
 import { shortestFloat32 } from '../shortest-float32';
 
 const nanosecondsPerSecond = 1_000_000_000;
@@ -49,12 +61,15 @@ const defaultMaxMatches = 1;
 
 /**
  * The definition that a request asks for, with v10's defaults. What the request lacks becomes an empty value that validation
- * then names, so a missing `spec` is a list of problems, not a failure here.
+ * then names, so a missing `spec` is a list of problems, not a failure here. An absent `portRange` is none for a new version
+ * too, where v10 makes {0, 0} of it, which it then refuses (`management.md` 2.3).
  *
  * @throws DomainError `request.malformed` (invalid_argument) for a NUL character in any text: no database text can hold it.
  */
-export function definitionFromMessage(message: CreateSchedulerRequest): SchedulerDefinition {
-  const definition: SchedulerDefinition = {
+export function definitionFromMessage(
+  message: CreateSchedulerRequest | NewSchedulerVersionRequest,
+): SchedulerDefinition {
+  return withoutNul<SchedulerDefinition>({
     game: message.game,
     spec: specFromMessage(message.spec),
     ...(message.autoscaling ? { autoscaling: autoscalingFromMessage(message.autoscaling) } : {}),
@@ -65,18 +80,90 @@ export function definitionFromMessage(message: CreateSchedulerRequest): Schedule
     annotations: { ...message.annotations },
     labels: { ...message.labels },
     matchAllocation: { maxMatches: message.matchAllocation ? message.matchAllocation.maxMatches : defaultMaxMatches },
-  };
-  if (holdsNul(definition)) {
-    throw new DomainError('invalid_argument', 'request.malformed', 'text must not contain a NUL character');
-  }
-  return definition;
+  });
 }
 
-/** PostgreSQL's JSON cannot hold the character. */
-function holdsNul(value: unknown): boolean {
-  if (typeof value === 'string') return value.includes('\0');
-  if (typeof value !== 'object' || value === null) return false;
-  return Object.entries(value).some(([key, child]) => key.includes('\0') || holdsNul(child));
+/**
+ * What a PATCH asks for (`management.md` 2.6): only what is there. An empty `spec` or `autoscaling` is there; an empty list or map
+ * is not, because protobuf cannot tell it from none: `extensions.clear` says that.
+ *
+ * @throws DomainError `request.malformed` (invalid_argument) for a NUL character in any text.
+ */
+export function patchFromMessage(message: PatchSchedulerRequest): DefinitionPatch {
+  const { spec, portRange, maxSurge, roomsReplicas, autoscaling, matchAllocation } = message;
+  return withoutNul<DefinitionPatch>({
+    ...(spec && { spec: specPatchFromMessage(spec) }),
+    ...(portRange && { portRange: portRangeFromMessage(portRange) }),
+    ...given({ maxSurge, roomsReplicas }),
+    ...(autoscaling && { autoscaling: autoscalingPatchFromMessage(autoscaling) }),
+    ...filled({
+      forwarders: message.forwarders.map(forwarderFromMessage),
+      annotations: { ...message.annotations },
+      labels: { ...message.labels },
+      clear: [...(message.extensions?.clear ?? [])],
+    }),
+    ...(matchAllocation && { matchAllocation: { maxMatches: matchAllocation.maxMatches } }),
+  });
+}
+
+function specPatchFromMessage(message: OptionalSpecMessage): SpecPatch {
+  const { terminationGracePeriod, containers, toleration, affinity } = message;
+  return {
+    ...(terminationGracePeriod && { terminationGracePeriodNs: nanosecondsFromDuration(terminationGracePeriod) }),
+    ...filled({ containers: containers.map(containerPatchFromMessage) }),
+    ...given({ toleration, affinity }),
+  };
+}
+
+function containerPatchFromMessage(message: OptionalContainerMessage): ContainerPatch {
+  const { name, image, imagePullPolicy, command, environment, requests, limits, ports } = message;
+  return {
+    ...given({ name, image, imagePullPolicy }),
+    ...filled({
+      command: [...command],
+      environment: environment.map(environmentFromMessage),
+      ports: ports.map(portFromMessage),
+    }),
+    ...(requests && { requests: resourcesFromMessage(requests) }),
+    ...(limits && { limits: resourcesFromMessage(limits) }),
+  };
+}
+
+function autoscalingPatchFromMessage(message: OptionalAutoscalingMessage): Partial<Autoscaling> {
+  const { enabled, min, max, cooldown, policy } = message;
+  return { ...given({ enabled, min, max, cooldown }), ...(policy && { policy: policyFromMessage(policy) }) };
+}
+
+type Given<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
+
+/** The fields that are not undefined. */
+function given<T extends object>(fields: T): Given<T> {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Given<T>;
+}
+
+/** The lists and maps that are not empty. */
+function filled<T extends Record<string, object>>(fields: T): Partial<T> {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => Object.keys(value).length > 0)) as Partial<T>;
+}
+
+/** The same value, unless a text in it holds a NUL character. */
+function withoutNul<T>(value: T): T {
+  const path = pathOfNul(value, '');
+  if (path === undefined) return value;
+  throw malformedField(path, 'text must not contain a NUL character');
+}
+
+/** PostgreSQL's JSON cannot hold the character. Elsewhere than in free-form metadata, decoding has refused it before. */
+function pathOfNul(value: unknown, path: string): string | undefined {
+  if (typeof value === 'string') return value.includes('\0') ? path : undefined;
+  if (typeof value !== 'object' || value === null) return undefined;
+  for (const [key, child] of Object.entries(value)) {
+    if (key.includes('\0')) return path;
+    const name = Array.isArray(value) ? `[${key}]` : path === '' ? key : `.${key}`;
+    const found = pathOfNul(child, path + name);
+    if (found !== undefined) return found;
+  }
+  return undefined;
 }
 
 function specFromMessage(message: SpecMessage | undefined): Spec {
@@ -131,27 +218,23 @@ function portRangeFromMessage({ start, end }: PortRangeMessage): PortRange {
   return { start, end };
 }
 
-function autoscalingFromMessage(message: AutoscalingMessage): Autoscaling {
-  const { roomOccupancy, fixedBuffer } = message.policy?.parameters ?? {};
+function autoscalingFromMessage({ enabled, min, max, cooldown, policy }: AutoscalingMessage): Autoscaling {
+  return { enabled, min, max, cooldown, policy: policyFromMessage(policy) };
+}
+
+function policyFromMessage(message: AutoscalingPolicyMessage | undefined): AutoscalingPolicy {
+  const { roomOccupancy, fixedBuffer } = message?.parameters ?? {};
   return {
-    enabled: message.enabled,
-    min: message.min,
-    max: message.max,
-    cooldown: message.cooldown,
-    policy: {
-      type: message.policy?.type ?? '',
-      parameters: {
-        ...(roomOccupancy
-          ? {
-              roomOccupancy: {
-                readyTarget: shortestFloat32(roomOccupancy.readyTarget),
-                // 0 counts as absent.
-                downThreshold: shortestFloat32(roomOccupancy.downThreshold || defaultDownThreshold),
-              },
-            }
-          : {}),
-        ...(fixedBuffer ? { fixedBuffer: { amount: fixedBuffer.amount ?? 0 } } : {}),
-      },
+    type: message?.type ?? '',
+    parameters: {
+      ...(roomOccupancy && {
+        roomOccupancy: {
+          readyTarget: shortestFloat32(roomOccupancy.readyTarget),
+          // 0 counts as absent.
+          downThreshold: shortestFloat32(roomOccupancy.downThreshold || defaultDownThreshold),
+        },
+      }),
+      ...(fixedBuffer && { fixedBuffer: { amount: fixedBuffer.amount ?? 0 } }),
     },
   };
 }
@@ -228,6 +311,15 @@ export function schedulerInfoMessage(
     roomsTerminating: rooms.terminating,
     autoscaling: autoscaling && { enabled: autoscaling.enabled, min: autoscaling.min, max: autoscaling.max },
   };
+}
+
+/** A version in the list of a scheduler's versions. */
+export function schedulerVersionMessage({
+  version,
+  isActive,
+  createdAt,
+}: SchedulerVersion): MessageInitShape<typeof SchedulerVersionSchema> {
+  return { version, isActive, createdAt: timestampFromDate(createdAt) };
 }
 
 function specMessage(spec: Spec, version: string): MessageInitShape<typeof SpecSchema> {

@@ -8,15 +8,25 @@ import type {
   DeleteSchedulerResponseSchema,
   GetSchedulerRequest,
   GetSchedulerResponseSchema,
+  GetSchedulerVersionsRequest,
+  GetSchedulerVersionsResponseSchema,
   GetSchedulersInfoRequest,
   GetSchedulersInfoResponseSchema,
   ListSchedulersRequest,
   ListSchedulersResponseSchema,
+  NewSchedulerVersionRequest,
+  NewSchedulerVersionResponseSchema,
+  PatchSchedulerRequest,
+  PatchSchedulerResponseSchema,
+  SwitchActiveVersionRequest,
+  SwitchActiveVersionResponseSchema,
 } from '../../proto/gen/api/v1/schedulers_pb';
 import {
   definitionFromMessage,
+  patchFromMessage,
   schedulerInfoMessage,
   schedulerMessage,
+  schedulerVersionMessage,
   schedulerWithoutSpecMessage,
 } from './scheduler-messages';
 
@@ -48,6 +58,32 @@ export class SchedulersHandlers {
   ): Promise<MessageInitShape<typeof CreateSchedulerResponseSchema>> {
     const scheduler = await this.schedulers.createScheduler(request.name, definitionFromMessage(request));
     return { scheduler: schedulerMessage(scheduler) };
+  }
+
+  async getSchedulerVersions(
+    request: GetSchedulerVersionsRequest,
+  ): Promise<MessageInitShape<typeof GetSchedulerVersionsResponseSchema>> {
+    const versions = await this.schedulers.listVersions(request.schedulerName);
+    return { versions: versions.map(schedulerVersionMessage) };
+  }
+
+  async newSchedulerVersion(
+    request: NewSchedulerVersionRequest,
+  ): Promise<MessageInitShape<typeof NewSchedulerVersionResponseSchema>> {
+    const { operationId } = await this.schedulers.createNewVersion(request.name, definitionFromMessage(request));
+    return { operationId };
+  }
+
+  async patchScheduler(request: PatchSchedulerRequest): Promise<MessageInitShape<typeof PatchSchedulerResponseSchema>> {
+    const { operationId } = await this.schedulers.patchScheduler(request.name, patchFromMessage(request));
+    return { operationId };
+  }
+
+  async switchActiveVersion(
+    request: SwitchActiveVersionRequest,
+  ): Promise<MessageInitShape<typeof SwitchActiveVersionResponseSchema>> {
+    const { operationId } = await this.schedulers.switchActiveVersion(request.schedulerName, request.version);
+    return { operationId };
   }
 
   async getSchedulersInfo(

@@ -54,7 +54,8 @@ function isWellKnown(message: DescMessage): boolean {
   return message.typeName.startsWith('google.protobuf.');
 }
 
-function commentOf(field: DescField): FieldComment {
+/** What the .proto file says of a field. */
+export function commentOf(field: DescField): FieldComment {
   return parseFieldComment(comments[`${field.parent.typeName}.${field.name}`] ?? '');
 }
 
@@ -81,7 +82,8 @@ function propertySchema(field: DescField, comment: FieldComment, canBeNull: bool
   const schema = typeSchema(field);
   // OpenAPI 3.0 ignores what stands beside a `$ref`.
   if ('$ref' in schema) return { description, allOf: [schema], ...(canBeNull ? { nullable: true } : {}) };
-  const nullable = canBeNull && field.fieldKind === 'message' ? { nullable: true } : {};
+  // Beside no type, `nullable` would say nothing (OpenAPI 3.0.3).
+  const nullable = canBeNull && field.fieldKind === 'message' && 'type' in schema ? { nullable: true } : {};
   return { description, ...schema, ...keywords(field, comment), ...nullable };
 }
 
@@ -109,6 +111,8 @@ const wellKnownSchemas: Readonly<Record<string, SchemaObject>> = {
   'google.protobuf.Timestamp': { type: 'string', format: 'date-time' },
   'google.protobuf.Duration': { type: 'string', pattern: '^-?[0-9]+(\\.[0-9]{1,9})?s$' },
   'google.protobuf.Struct': { type: 'object', additionalProperties: true },
+  // No type: any JSON, null included.
+  'google.protobuf.Value': {},
 };
 const scalarSchemas: Readonly<Partial<Record<ScalarType, SchemaObject>>> = {
   [ScalarType.BOOL]: { type: 'boolean' },

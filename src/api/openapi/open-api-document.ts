@@ -5,7 +5,9 @@ import type { OpenAPIObject } from '@nestjs/swagger';
 import { file_api_v1_operations } from '../../proto/gen/api/v1/operations_pb';
 import { file_api_v1_rooms } from '../../proto/gen/api/v1/rooms_pb';
 import { file_api_v1_schedulers } from '../../proto/gen/api/v1/schedulers_pb';
-import { errorSchemaName } from './api-rpc';
+import { file_maestro_v1_operation_details } from '../../proto/gen/maestro/v1/operation_details_pb';
+import { file_maestro_v1_scheduler_plans } from '../../proto/gen/maestro/v1/scheduler_plans_pb';
+import { bodyTooLarge, errorResponses, errorSchemaName } from './error-responses';
 import { messageSchemas } from './message-schemas';
 import type { SchemaObject } from './schema-object';
 
@@ -14,7 +16,13 @@ export interface OpenApiTitle {
   description: string;
 }
 
-const registry = createRegistry(file_api_v1_schedulers, file_api_v1_operations, file_api_v1_rooms);
+const registry = createRegistry(
+  file_api_v1_schedulers,
+  file_api_v1_operations,
+  file_api_v1_rooms,
+  file_maestro_v1_scheduler_plans,
+  file_maestro_v1_operation_details,
+);
 
 const errorSchema: SchemaObject = {
   type: 'object',
@@ -38,16 +46,25 @@ const errorSchema: SchemaObject = {
 export function buildOpenApiDocument(app: INestApplication, { title, description }: OpenApiTitle): OpenAPIObject {
   const config = new DocumentBuilder().setTitle(title).setDescription(description).setVersion('v1').build();
   const document = SwaggerModule.createDocument(app, config);
-  const methods = Object.values(document.paths)
-    .flatMap((path) => Object.values(path as Record<string, { 'x-rpc'?: string }>))
-    .flatMap((operation) => {
-      const [service = '', name] = operation['x-rpc']?.split('/') ?? [];
-      return registry.getService(service)?.methods.filter((method) => method.name === name) ?? [];
-    });
+  const operations = Object.values(document.paths).flatMap((path) => Object.entries(path as Record<string, Operation>));
+  const methods = operations.flatMap(([verb, operation]) => {
+    if (verb !== 'get') addResponses(operation, errorResponses([bodyTooLarge]));
+    const [service = '', name] = operation['x-rpc']?.split('/') ?? [];
+    return registry.getService(service)?.methods.filter((method) => method.name === name) ?? [];
+  });
   const schemas = messageSchemas({
     requests: methods.map((method) => method.input),
     answers: methods.map((method) => method.output),
   });
   document.components = { ...document.components, schemas: { [errorSchemaName]: errorSchema, ...schemas } };
   return document;
+}
+
+interface Operation {
+  'x-rpc'?: string;
+  responses: Record<string, unknown>;
+}
+
+function addResponses(operation: Operation, responses: ReturnType<typeof errorResponses>): void {
+  for (const { status, ...response } of responses) operation.responses[status] = response;
 }

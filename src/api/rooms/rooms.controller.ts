@@ -15,7 +15,7 @@ const updateRoomWithPing = rpcRoute({
   method: method.updateRoomWithPing,
   path: roomPath,
   input: 'body',
-  errors: [],
+  errors: {},
 });
 
 /** REST of `api.v1.RoomsService` (`rooms.md` 1.2): `scheduler` is singular here. */

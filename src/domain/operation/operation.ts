@@ -1,3 +1,5 @@
+import type { SchedulerDefinition } from '../scheduler/scheduler';
+
 /** An operation is one piece of work on one scheduler, with a record that clients can follow. */
 
 export const operationStatuses = ['pending', 'in_progress', 'canceled', 'finished', 'evicted', 'error'] as const;
@@ -9,6 +11,10 @@ export type OperationEndStatus = Exclude<OperationStatus, 'pending' | 'in_progre
 export interface OperationInputs {
   /** The scheduler as v10 shows it (`scheduler-entity.ts`); for those who read it: the executor reads the scheduler itself. */
   create_scheduler: { scheduler: Record<string, unknown> };
+  /** `scheduler` is what clients see, in v10's form; `definition` is what the executor stores as the new version. */
+  create_new_scheduler_version: { scheduler: Record<string, unknown>; definition: SchedulerDefinition };
+  /** Empty: the newest version there is. */
+  switch_active_version: { newActiveVersion: string };
   delete_scheduler: Record<string, never>;
   add_rooms: { amount: number };
   /** `amount` is how many ids there are: unlike v10, rooms are chosen when the operation is made, so a resumed one removes the same. */
@@ -38,11 +44,22 @@ export const operationPriorities: Record<OperationDefinition, number> = {
   add_rooms: 10,
   remove_rooms: 10,
   create_scheduler: 20,
+  create_new_scheduler_version: 20,
+  switch_active_version: 20,
   health_controller: 30,
 };
 
 /** Every kind of operation; each has exactly one executor. */
 export const operationDefinitions = Object.keys(operationPriorities) as OperationDefinition[];
+
+/**
+ * A scheduler has at most one of these that has not ended (the database sees to it): v10's conflict rule
+ * (`management.md` 1.8), without its gap between look and insert.
+ */
+export const versionChanges: readonly OperationDefinition[] = ['create_new_scheduler_version', 'switch_active_version'];
+
+/** What may run while another operation of the scheduler only waits, so that a slow validation never stops healing. */
+export const healingDefinitions: readonly OperationDefinition[] = ['health_controller', 'add_rooms', 'remove_rooms'];
 
 export interface OperationEvent {
   createdAt: Date;
@@ -55,11 +72,18 @@ export interface Operation<D extends OperationDefinition = OperationDefinition> 
   definition: D;
   input: OperationInputs[D];
   status: OperationStatus;
-  /** How often a worker took it up; more than 1 means that it was resumed after a crash. */
+  /** How often in a row a worker took it up, since it began, waited, or began to roll back; more than 1: it was interrupted. */
   attempt: number;
   /** Who asked for it: `api`, `health_controller`, `system`. */
   actor: string;
+  /** Why, in words; empty where the definition says it all. */
+  reason: string;
   createdAt: Date;
-  /** Set while a worker holds it. */
+  startedAt: Date | null;
+  finishedAt: Date | null;
+  cancelRequestedAt: Date | null;
+  /** It is in progress, but waits for something that takes long: no worker is busy with it, and the slot is free for healing. */
+  waiting: boolean;
+  /** In progress: until when a worker holds it, or, while it waits, when it is looked at next at the latest. */
   leaseExpiresAt: Date | null;
 }

@@ -177,14 +177,27 @@ describe('patchDefinition', () => {
     expect(patched).not.toHaveProperty('autoscaling');
   });
 
+  test.each([
+    ['annotations', aDefinition({ labels: annotated.labels })],
+    ['labels', aDefinition({ annotations: annotated.annotations })],
+  ])('clears %s by path, which gRPC cannot do with an empty map', (path, expected) => {
+    const active = aDefinition(annotated);
+    const before = structuredClone(active);
+    expect(patchDefinition(active, { clear: [path] })).toEqual(expected);
+    expect(active).toEqual(before);
+  });
+
   test('takes the value for what is also cleared', () => {
     const patch = {
-      clear: ['forwarders', 'portRange', 'autoscaling'],
+      clear: ['forwarders', 'portRange', 'autoscaling', 'annotations', 'labels'],
       forwarders: [aForwarder({ name: 'x' })],
       portRange: { start: 1, end: 2 },
       autoscaling: { min: 3 },
+      annotations: { x: 'y' },
+      labels: {},
     };
-    const { forwarders, portRange, autoscaling } = patchDefinition(aDefinition(), patch);
+    const { forwarders, portRange, autoscaling, annotations, labels } = patchDefinition(aDefinition(annotated), patch);
+    expect({ annotations, labels }).toEqual({ annotations: patch.annotations, labels: patch.labels });
     expect(forwarders).toEqual(patch.forwarders);
     expect(portRange).toEqual(patch.portRange);
     expect(autoscaling).toEqual({
@@ -206,11 +219,12 @@ describe('patchDefinition', () => {
   });
 
   test.each(clearablePaths.map((path) => path.replace('N', '1')))('can clear %s', (path) => {
-    expect(definitionChanges(two(), patchDefinition(two(), { clear: [path] }))).not.toEqual([]);
+    const active = two(annotated);
+    expect(definitionChanges(active, patchDefinition(active, { clear: [path] }))).not.toEqual([]);
   });
 
   test.each([
-    ...['', 'labels', 'Forwarders', 'spec', 'spec.containers', 'spec.containers[]', 'spec.containers[01]'],
+    ...['', 'labels.team', 'Forwarders', 'spec', 'spec.containers', 'spec.containers[]', 'spec.containers[01]'],
     ...['spec.containers[-1]', 'spec.containers[0].image', 'spec.containers[0].toString', 'spec.containers[0].'],
     ...['spec.containers[0].ports[0]', ' forwarders', 'constructor'],
   ])('refuses to clear %j, and says what can be cleared', (path) => {

@@ -30,10 +30,10 @@ export interface DefinitionPatch {
   labels?: Record<string, string>;
   matchAllocation?: { maxMatches: number };
   /**
-   * Paths of what to empty or remove, which the fields above cannot say (`clearablePaths`). Indices are those of the active
-   * definition. Done before the fields above, so a value for the same thing wins: `portRange` with a new range is the new
-   * range, `autoscaling` with keys is those keys on an empty configuration. Only a removed container stays removed,
-   * whatever the patch says of it.
+   * Paths of what to empty or remove, which the fields above cannot say, or not on every wire (`clearablePaths`): gRPC cannot
+   * tell an empty map from none. Indices are those of the active definition. Done before the fields above, so a value for the
+   * same thing wins: `portRange` with a new range is the new range, `autoscaling` with keys is those keys on an empty
+   * configuration. Only a removed container stays removed, whatever the patch says of it.
    */
   clear?: string[];
 }
@@ -43,11 +43,15 @@ export const clearablePaths = [
   'forwarders',
   'portRange',
   'autoscaling',
+  'annotations',
+  'labels',
   'spec.containers[N]',
   'spec.containers[N].command',
   'spec.containers[N].environment',
   'spec.containers[N].ports',
 ] as const;
+
+const clearableFields = ['forwarders', 'portRange', 'autoscaling', 'annotations', 'labels'];
 
 const containerLists = ['command', 'environment', 'ports'] as const;
 type ContainerList = (typeof containerLists)[number];
@@ -68,6 +72,11 @@ interface Clearing {
 export function isEmptyPatch(patch: DefinitionPatch): boolean {
   const { forwarders = [], clear = [], ...fields } = patch;
   return forwarders.length === 0 && clear.length === 0 && Object.values(fields).every((value) => value === undefined);
+}
+
+/** What v10 says of a patch that asks for nothing. */
+export function noChangeFound(name: string): string {
+  return `no change found to scheduler ${name}`;
 }
 
 /**
@@ -94,6 +103,8 @@ export function patchDefinition(active: SchedulerDefinition, patch: DefinitionPa
     : keptAutoscaling;
   return {
     ...base,
+    ...(cleared.fields.has('annotations') ? { annotations: {} } : {}),
+    ...(cleared.fields.has('labels') ? { labels: {} } : {}),
     ...given(replaced),
     spec: {
       ...active.spec,
@@ -154,7 +165,7 @@ function readClearing(paths: readonly string[], containerCount: number): Clearin
     const [isContainer, digits = '', list] = /^spec\.containers\[(0|[1-9]\d{0,8})\](?:\.(\w+))?$/.exec(path) ?? [];
     const index = Number(digits);
     const containerList = containerLists.find((name) => name === list);
-    if (['forwarders', 'portRange', 'autoscaling'].includes(path)) {
+    if (clearableFields.includes(path)) {
       clearing.fields.add(path);
     } else if (!isContainer || (list !== undefined && !containerList)) {
       throw invalidClear(path, `what can be cleared: ${clearablePaths.join(', ')}`);

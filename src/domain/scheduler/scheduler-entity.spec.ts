@@ -1,4 +1,4 @@
-import { fromV10Entity, toV10Entity, type EntityScheduler } from './scheduler-entity';
+import { fieldsLeftOut, fromV10Entity, toV10Entity, type EntityScheduler } from './scheduler-entity';
 import { aContainer, aDefinition, aForwarder, anAutoscaling, aPort } from './scheduler.fixture';
 
 const aScheduler = (changes: Partial<EntityScheduler> = {}): EntityScheduler => ({
@@ -269,5 +269,29 @@ describe('fromV10Entity', () => {
     expect(() => fromV10Entity(entity)).toThrow(
       expect.objectContaining({ kind: 'invalid_argument', code: 'scheduler.malformed_entity', message }),
     );
+  });
+});
+
+describe('fieldsLeftOut', () => {
+  test("is empty for v10's own shapes", () => {
+    expect(fieldsLeftOut(toV10Entity(aScheduler()))).toEqual([]);
+    expect(fieldsLeftOut(yaml)).toEqual([]);
+  });
+
+  test.each<[string, object, string[]]>([
+    [
+      'fields that are not known, at any depth',
+      { New: 1, Containers: [{ Probes: ['a'] }] },
+      ['New', 'Containers[0].Probes'],
+    ],
+    ['nothing that was never set', { A: null, B: 0, C: '', D: false, E: [], F: { G: { H: 0 } } }, []],
+    ['no entries of maps', { Labels: { New: 'x' }, Forwarders: [{ Options: { Metadata: { New: 1 } } }] }, []],
+    [
+      'the source of a variable that has a value',
+      { Containers: [{ Environment: [{ Value: 'x', ValueFrom: { FieldRef: { fieldPath: 'p' } } }] }] },
+      ['Containers[0].Environment[0].ValueFrom.FieldRef.fieldPath'],
+    ],
+  ])('names %s', (_, entity, paths) => {
+    expect(fieldsLeftOut(entity)).toEqual(paths);
   });
 });

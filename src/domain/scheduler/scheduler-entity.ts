@@ -153,7 +153,20 @@ function forwarderEntity({ name, enabled, type, address, options }: Forwarder) {
  * @throws DomainError `scheduler.malformed_entity` (invalid_argument) naming the path of a value of the wrong type.
  */
 export function fromV10Entity(entity: object): EntityScheduler {
-  const scheduler = new EntityReader(entity, '');
+  return schedulerFrom(new EntityReader(entity, ''));
+}
+
+/**
+ * Paths of what a v10 entity says and `fromV10Entity` leaves out: fields that are not known here, and the source of a variable that
+ * has a value. Empty for whatever `toV10Entity` writes. Throws as `fromV10Entity` does.
+ */
+export function fieldsLeftOut(entity: object): string[] {
+  const reader = new EntityReader(entity, '');
+  schedulerFrom(reader);
+  return reader.unread();
+}
+
+function schedulerFrom(scheduler: EntityReader): EntityScheduler {
   const spec = scheduler.optional('Spec') ?? scheduler;
   const state = scheduler.text('State') || 'creating';
   const knownState = states.find((known) => known === state);
@@ -290,14 +303,18 @@ function asTyped(value: number): number {
 
 /** Reads the fields of one object of an entity: missing and null are the same, another type is refused by its path. */
 class EntityReader {
+  private readonly entries: readonly [key: string, value: unknown][];
   private readonly fields: ReadonlyMap<string, unknown>;
+  private readonly readKeys = new Set<string>();
+  private readonly children: EntityReader[] = [];
 
   constructor(
     value: unknown,
     private readonly path: string,
   ) {
     if (typeof value !== 'object' || value === null || Array.isArray(value)) throw malformed(path, 'an object');
-    this.fields = new Map(Object.entries(value).map(([key, field]) => [key.toLowerCase(), field as unknown]));
+    this.entries = Object.entries(value);
+    this.fields = new Map(this.entries.map(([key, field]) => [key.toLowerCase(), field]));
   }
 
   text(key: string): string {
@@ -344,25 +361,50 @@ class EntityReader {
   }
 
   optional(key: string): EntityReader | undefined {
-    const value = this.fields.get(key.toLowerCase()) ?? undefined;
-    return value === undefined ? undefined : new EntityReader(value, this.pathOf(key));
+    const value = this.field(key);
+    return value === undefined ? undefined : this.child(value, this.pathOf(key));
   }
 
   list(key: string): EntityReader[] {
     const entries = this.read(key, [], (value): value is unknown[] => Array.isArray(value), 'a list');
-    return entries.map((entry, index) => new EntityReader(entry, `${this.pathOf(key)}[${index}]`));
+    return entries.map((entry, index) => this.child(entry, `${this.pathOf(key)}[${index}]`));
+  }
+
+  /** Paths of the fields, here and below, that say something and were not asked for. */
+  unread(): string[] {
+    const isUnread = (key: string): boolean => !this.readKeys.has(key.toLowerCase());
+    const own = this.entries.filter(([key, value]) => isUnread(key) && saysSomething(value));
+    return [...own.map(([key]) => this.pathOf(key)), ...this.children.flatMap((child) => child.unread())];
+  }
+
+  private child(value: unknown, path: string): EntityReader {
+    const child = new EntityReader(value, path);
+    this.children.push(child);
+    return child;
   }
 
   private read<T>(key: string, missing: T, isRight: (value: unknown) => value is T, expected: string): T;
   private read(key: string, missing: unknown, isRight: (value: unknown) => boolean, expected: string): unknown {
-    const value = this.fields.get(key.toLowerCase()) ?? missing;
+    const value = this.field(key) ?? missing;
     if (!isRight(value)) throw malformed(this.pathOf(key), expected);
     return value;
+  }
+
+  /** Undefined also for null. */
+  private field(key: string): unknown {
+    this.readKeys.add(key.toLowerCase());
+    return this.fields.get(key.toLowerCase()) ?? undefined;
   }
 
   private pathOf(key: string): string {
     return this.path ? `${this.path}.${key}` : key;
   }
+}
+
+/** Whether a value is other than Go's zero of its type, which it writes for what was never set. */
+function saysSomething(value: unknown): boolean {
+  if (typeof value === 'object' && value !== null) return Object.values(value).some(saysSomething);
+  return Boolean(value);
 }
 
 function isText(value: unknown): value is string {

@@ -29,7 +29,7 @@ export class OperationSweep {
     return repeatUntilAborted(loop, signal, async () => {
       for (const scheduler of await this.operations.findStalled(schedulersPerRound)) {
         // Not awaited: a long operation of one scheduler must not keep the others from being found.
-        void this.runner.drain(scheduler);
+        void this.runner.drainDue(scheduler);
       }
     });
   }

@@ -3,12 +3,16 @@ import { DomainError } from '../../domain/errors';
 import type { Operation, OperationDefinition, OperationEvent } from '../../domain/operation/operation';
 import { parseOperationListing, type OperationListingQuery } from '../../domain/operation/parse-operation-listing';
 import { OperationStore, type NewOperation } from '../../ports/operation-store';
+import { SchedulerStore } from '../../ports/scheduler-store';
+import { UnitOfWork } from '../../ports/unit-of-work';
 import { WakeUps } from '../../ports/wake-ups';
 
 @Injectable()
 export class OperationsService {
   constructor(
     private readonly operations: OperationStore,
+    private readonly schedulers: SchedulerStore,
+    private readonly unitOfWork: UnitOfWork,
     private readonly wakeUps: WakeUps,
   ) {}
 
@@ -37,11 +41,60 @@ export class OperationsService {
     return { page: listing.page, pageSize, total, operations };
   }
 
+  /** @throws DomainError `operation.not_found`. */
   async getOperation(scheduler: string, id: string): Promise<{ operation: Operation; history: OperationEvent[] }> {
     const found = await this.operations.get(scheduler, id);
-    if (found === null) {
-      throw new DomainError('not_found', 'operation.not_found', `operation ${id} not found in scheduler ${scheduler}`);
-    }
+    if (found === null) throw operationNotFound(scheduler, id);
     return found;
   }
+
+  /**
+   * Asks that an operation ends as `canceled`. One that no worker ever took up has ended when this resolves, and what its
+   * request had already changed is taken back; any other is rolled back by its worker.
+   * @throws DomainError `operation.ended` (aborted), `operation.not_found`, `scheduler.not_found`.
+   */
+  async cancelOperation(scheduler: string, id: string): Promise<void> {
+    await this.unitOfWork.run(async () => {
+      await this.schedulers.decideAlone(scheduler);
+      const found = await this.operations.cancel(scheduler, id, 'cancellation requested through the API');
+      if (found === null) throw await this.nothingToCancel(scheduler, id);
+      if (found.answer === 'ended') {
+        throw new DomainError(
+          'aborted',
+          'operation.ended',
+          `cannot cancel operation since status "${found.operation.status}" is a final status`,
+          { details: { status: found.operation.status } },
+        );
+      }
+      if (found.answer === 'canceled') await this.takeBack(found.operation);
+    });
+    await this.announce(scheduler);
+  }
+
+  /** What the request for an operation, or the operation before it, changed at once, when the operation itself never ran. */
+  private async takeBack({ scheduler, definition }: Operation): Promise<void> {
+    if (definition === 'create_scheduler') {
+      await this.schedulers.deleteScheduler(scheduler);
+      await this.operations.cancelPending(scheduler, 'canceled: the scheduler was never created');
+    }
+    if (definition === 'delete_scheduler') await this.schedulers.reopen(scheduler);
+    if (definition === 'switch_active_version') {
+      const stored = await this.schedulers.getScheduler(scheduler);
+      if (stored?.state !== 'creating') return;
+      // Either it still has to be created, or the new version that ordered this switch left it so.
+      const creation = await this.operations.findOpen(scheduler, ['create_scheduler']);
+      if (creation === null) await this.schedulers.setState(scheduler, 'in-sync');
+    }
+  }
+
+  private async nothingToCancel(scheduler: string, id: string): Promise<DomainError> {
+    const stored = await this.schedulers.getScheduler(scheduler);
+    return stored === null
+      ? new DomainError('not_found', 'scheduler.not_found', `scheduler ${scheduler} not found`)
+      : operationNotFound(scheduler, id);
+  }
+}
+
+function operationNotFound(scheduler: string, id: string): DomainError {
+  return new DomainError('not_found', 'operation.not_found', `operation ${id} not found in scheduler ${scheduler}`);
 }

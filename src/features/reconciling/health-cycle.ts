@@ -49,13 +49,14 @@ export class HealthCycle {
   ) {}
 
   /**
-   * Orders a `health_controller` operation if there is something to do. Not while other work of this scheduler is open: that
-   * work changes the facts, and ends with a look of its own.
+   * Orders a `health_controller` operation if there is something to do. Not while other work of this scheduler is pending or
+   * runs: that work changes the facts, and ends with a look of its own. What only waits (a version change, whose scheduler
+   * shows `creating`) does not keep the fleet from being healed.
    */
   async look(name: string): Promise<void> {
     const scheduler = await this.schedulers.getScheduler(name);
-    if (scheduler === null || scheduler.state === 'terminating' || scheduler.state === 'creating') return;
-    if (await this.operationStore.hasOpen(name)) {
+    if (scheduler === null || !(await this.hasPlace(scheduler))) return;
+    if (await this.operationStore.isBusy(name)) {
       // Its end does not always look again, and what rang must not wait for the periodic look.
       await this.wakeUps.ring('health', name, { delayMs: busyDelayMs });
       return;
@@ -66,12 +67,18 @@ export class HealthCycle {
       await this.wakeUps.ring('health', name, { delayMs });
     }
     if (isEmptyPlan(plan)) return;
-    await this.operations.enqueue({ scheduler: name, definition: 'health_controller', input: {}, actor });
+    await this.operations.enqueue({
+      scheduler: name,
+      definition: 'health_controller',
+      input: {},
+      actor,
+      reason: purposeOf(plan),
+    });
   }
 
   /** Plans anew and orders the rooms' operations, which run next. Answers whether there was anything to order. */
   async act(scheduler: Scheduler, execution: Execution): Promise<boolean> {
-    if (scheduler.state === 'terminating') return false;
+    if (!(await this.hasPlace(scheduler))) return false;
     const plan = await this.plan(scheduler);
     const { expired, removeIds, add } = plan;
     const name = scheduler.name;
@@ -83,8 +90,9 @@ export class HealthCycle {
         definition: D,
         input: OperationInputs[D],
         purpose: string,
+        reason: string,
       ): Promise<void> => {
-        const operation = await this.operationStore.insert({ scheduler: name, definition, input, actor });
+        const operation = await this.operationStore.insert({ scheduler: name, definition, input, actor, reason });
         if (operation !== null) lines.push(`created operation (id: ${operation.id}) to ${purpose}`);
       };
       if (execution.progress['ordered'] === true) return null;
@@ -94,6 +102,7 @@ export class HealthCycle {
           'remove_rooms',
           { amount: roomIds.length, roomIds, reason: 'expired_room' },
           `remove expired ${roomIds.length} rooms.`,
+          expiryOf(plan),
         );
       }
       if (removeIds.length > 0) {
@@ -101,6 +110,7 @@ export class HealthCycle {
           'remove_rooms',
           { amount: removeIds.length, roomIds: removeIds, reason: 'scale_down' },
           `remove ${removeIds.length} rooms.`,
+          numbersOf(plan),
         );
         await this.schedulers.setLastDownscale(name, new Date());
       }
@@ -110,7 +120,7 @@ export class HealthCycle {
             `${count} rooms ended right after their start, the last one because: ${lastReason || 'unknown'}`,
           );
         }
-        await order('add_rooms', { amount: add }, `add ${add} rooms.`);
+        await order('add_rooms', { amount: add }, `add ${add} rooms.`, numbersOf(plan));
       }
       if (lines.length > 0) await execution.saveProgress({ ordered: true });
       for (const line of lines) await execution.record(line);
@@ -125,6 +135,15 @@ export class HealthCycle {
     const facts = { nowMs: fleet.nowMs, hearingSinceMs: fleet.hearingSinceMs, limits: this.options.limits };
     const silent = fleet.rooms.filter((room) => hasMatch(room) && classifyRoom(room, facts).class === 'expired');
     return { ids: new Set(silent.map((room) => room.id)), sinceMs: fleet.nowMs };
+  }
+
+  /**
+   * Whether rooms can be there. A scheduler has no place in the runtime before `create_scheduler` made one, and shows
+   * `creating` as it does during a version change.
+   */
+  private async hasPlace({ name, state }: Scheduler): Promise<boolean> {
+    if (state === 'terminating') return false;
+    return state !== 'creating' || (await this.operationStore.findOpen(name, ['create_scheduler'])) === null;
   }
 
   private async plan(scheduler: Scheduler): Promise<HealthPlan & Pick<FleetSnapshot, 'nowMs' | 'earlyEnds'>> {
@@ -160,4 +179,23 @@ export class HealthCycle {
       this.logger[level]({ scheduler_name: scheduler.name, blocked_by: block.code }, block.detail);
     }
   }
+}
+
+function purposeOf(plan: HealthPlan): string {
+  const { expired, removeIds, add } = plan;
+  return [
+    ...(expired.length > 0 ? [expiryOf(plan)] : []),
+    ...(removeIds.length > 0 || add > 0 ? [numbersOf(plan)] : []),
+  ].join('; ');
+}
+
+/** `2 rooms expired: ping_timeout, terminated`. */
+function expiryOf({ expired }: HealthPlan): string {
+  const reasons = [...new Set(expired.map(({ reason }) => reason))];
+  return `${expired.length} rooms expired: ${reasons.join(', ')}`;
+}
+
+/** `2 rooms are available, 5 are wanted: roomsReplicas = 5`. */
+function numbersOf({ available, desired, formula }: HealthPlan): string {
+  return `${available ?? 0} rooms are available, ${desired ?? 0} are wanted: ${formula}`;
 }

@@ -60,7 +60,7 @@ export class RoomLifecycle {
     try {
       const instance = await this.createInstance(room);
       if (instance === 'exists') return 'started';
-      await this.rooms.applyInstance(
+      const { outcome } = await this.rooms.applyInstance(
         instance,
         {
           maxMatches: scheduler.definition.matchAllocation.maxMatches,
@@ -68,17 +68,20 @@ export class RoomLifecycle {
         },
         { adopt: false, authoritative: false },
       );
+      // Whoever ended the room meanwhile (a rollback by another worker) found no instance: this one has nobody else.
+      if (outcome === 'ended') await this.runtime.deleteInstance(scheduler.name, id, undoReason(room));
       return 'started';
     } catch (error) {
       if (error instanceof DomainError && error.kind === 'unavailable') throw error;
-      await this.undoStart(scheduler.name, id, error);
+      await this.undoStart(room, error);
       throw error;
     }
   }
 
   /**
    * Ends rooms with their grace period; the watch sees them go. Rooms without instance lose their record at once. A room
-   * with a match is spared, but for those in `silent`, which have said nothing since then and must go on saying nothing.
+   * with a match is spared, but for validation rooms, and those in `silent`, which have said nothing since then and must go on
+   * saying nothing.
    */
   async endRooms(
     scheduler: string,
@@ -162,10 +165,11 @@ export class RoomLifecycle {
   }
 
   /** The create call may have worked although its answer was lost: the instance goes too. The first error is the one told. */
-  private async undoStart(scheduler: string, id: string, cause: unknown): Promise<void> {
+  private async undoStart(room: RoomToStart, cause: unknown): Promise<void> {
+    const { scheduler, id } = room;
     try {
-      await this.runtime.deleteInstance(scheduler, id, 'scale_down');
-      await this.rooms.endRoom(scheduler, id);
+      await this.runtime.deleteInstance(scheduler.name, id, undoReason(room));
+      await this.rooms.endRoom(scheduler.name, id);
     } catch (error) {
       throw new DomainError(
         cause instanceof DomainError ? cause.kind : 'internal',
@@ -175,4 +179,8 @@ export class RoomLifecycle {
       );
     }
   }
+}
+
+function undoReason({ validation }: RoomToStart): RemovalReason {
+  return validation ? 'new_version_validation_finished' : 'scale_down';
 }

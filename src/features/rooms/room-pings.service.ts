@@ -77,9 +77,10 @@ export class RoomPingsService {
 
   private answer(ping: RoomPing, outcome: PingOutcome): { success: boolean } {
     if (outcome.outcome !== 'applied') return this.fail(ping, outcome.outcome);
-    if (outcome.from !== outcome.to && leaving.includes(outcome.to)) {
+    if (outcome.from !== outcome.to) {
       // Not awaited: the room's answer does not wait for the bell, and the bell does not fail.
-      void this.wakeUps.ring('health', ping.scheduler);
+      if (outcome.validation) void this.wakeUps.ring('operations', ping.scheduler);
+      else if (leaving.includes(outcome.to)) void this.wakeUps.ring('health', ping.scheduler);
     }
     return { success: true };
   }

@@ -1,9 +1,10 @@
 import { Injectable } from '@nestjs/common';
 import { messageOf } from '../../domain/errors';
-import type { Instance } from '../../domain/room/room';
+import type { Instance, RoomStatus } from '../../domain/room/room';
 import { Logger } from '../../ports/logger';
 import { LoopLeases } from '../../ports/loop-leases';
 import { Metrics } from '../../ports/metrics';
+import { OperationStore } from '../../ports/operation-store';
 import { RoomStore, type InstanceOutcome } from '../../ports/room-store';
 import { Runtime, type InstanceChange } from '../../ports/runtime';
 import { WakeUps } from '../../ports/wake-ups';
@@ -22,8 +23,8 @@ export class InstanceWatchOptions {
   readonly doubtIntervalMs!: number;
   /** How often the room state is asked whether it was lost. Milliseconds. */
   readonly syncCheckIntervalMs!: number;
-  /** An instance of an unknown scheduler is deleted only when it was seen twice, this far apart. Milliseconds. */
-  readonly unknownInstanceAgeMs!: number;
+  /** An instance that should not be there is deleted only when it was seen twice, this far apart. Milliseconds. */
+  readonly strayInstanceAgeMs!: number;
 }
 
 const changeAttempts = 5;
@@ -41,6 +42,7 @@ export class InstanceWatch {
     private readonly runtime: Runtime,
     private readonly rooms: RoomStore,
     private readonly settings: SchedulerSettingsCache,
+    private readonly operations: OperationStore,
     private readonly wakeUps: WakeUps,
     private readonly leases: LoopLeases,
     private readonly metrics: Metrics,
@@ -56,9 +58,10 @@ export class InstanceWatch {
   }
 
   private async follow(signal: AbortSignal): Promise<void> {
-    const { unknownInstanceAgeMs, doubtIntervalMs, reconcileIntervalMs } = this.options;
-    const reconciliation = new Reconciliation(this.rooms, this.runtime, this.settings, this.metrics, this.logger, {
-      unknownInstanceAgeMs,
+    const { strayInstanceAgeMs, doubtIntervalMs, reconcileIntervalMs } = this.options;
+    const { rooms, runtime, settings, operations } = this;
+    const reconciliation = new Reconciliation(rooms, runtime, settings, operations, this.metrics, this.logger, {
+      strayInstanceAgeMs,
       // The list that opens a watch and the first periodic one may come close together: they are one reading.
       secondLookAfterMs: doubtIntervalMs / 2,
     });
@@ -187,7 +190,7 @@ export class InstanceWatch {
       );
     }
     // Also when there was no record: an earlier try may have removed it, and its answer been lost.
-    await this.wakeUps.ring('health', instance.scheduler);
+    await this.wakeUps.ring(instance.validation ? 'operations' : 'health', instance.scheduler);
     return 'deleted';
   }
 
@@ -203,18 +206,20 @@ export class InstanceWatch {
       this.metrics.driftRepaired('instance_adopted', 1);
       this.logger.info({ scheduler_name: instance.scheduler, room_id: instance.id }, 'a running room was adopted');
     }
-    if (outcome.outcome === 'applied' && outcome.from !== outcome.to && !instance.validation) {
-      if (outcome.to === 'error') {
-        this.logger.warn(
-          { scheduler_name: instance.scheduler, room_id: instance.id, reason: instance.description },
-          'the instance of a room failed',
-        );
-      }
-      if (outcome.to === 'error' || outcome.to === 'terminating' || outcome.to === 'terminated') {
-        await this.wakeUps.ring('health', instance.scheduler);
-      }
-    }
+    if (outcome.outcome === 'applied' && outcome.from !== outcome.to) await this.announce(instance, outcome.to);
     return outcome;
+  }
+
+  private async announce({ scheduler, id, validation, description }: Instance, to: RoomStatus): Promise<void> {
+    // Its operation waits for it, and writes down what became of it.
+    if (validation) return this.wakeUps.ring('operations', scheduler);
+    if (to === 'error') {
+      this.logger.warn(
+        { scheduler_name: scheduler, room_id: id, reason: description },
+        'the instance of a room failed',
+      );
+    }
+    if (to === 'error' || to === 'terminating' || to === 'terminated') await this.wakeUps.ring('health', scheduler);
   }
 }
 

@@ -2,6 +2,7 @@ import { messageOf } from '../../domain/errors';
 import type { Instance } from '../../domain/room/room';
 import type { Logger } from '../../ports/logger';
 import type { Metrics } from '../../ports/metrics';
+import type { OperationStore } from '../../ports/operation-store';
 import type { RoomStore } from '../../ports/room-store';
 import type { Runtime } from '../../ports/runtime';
 import type { SchedulerSettingsCache } from '../schedulers/scheduler-settings';
@@ -9,27 +10,45 @@ import type { SchedulerSettingsCache } from '../schedulers/scheduler-settings';
 /** A room may be recorded this long before its instance exists. Milliseconds. */
 const creationDeadlineMs = 15_000;
 
+/** Why an instance should not be there, with what is said when it was deleted. */
+const strays = {
+  unknown_scheduler: {
+    reason: 'scheduler_deleted',
+    drift: 'instance_unknown',
+    message: 'an instance of a scheduler that does not exist was deleted',
+  },
+  validation_over: {
+    reason: 'new_version_validation_finished',
+    drift: 'validation_room_left',
+    message: 'a validation room was deleted that no operation waits for',
+  },
+} as const;
+type Stray = keyof typeof strays;
+
 /**
  * Compares a full list of instances with the room state. Nothing is removed on one reading: a record without instance needs
- * two lists that lack it, an instance of an unknown scheduler two lists some time apart.
+ * two lists that lack it, an instance of an unknown scheduler two lists some time apart, and so does a validation room of a
+ * scheduler that makes no new version. Its operation removes it; this is for a database that was restored, and for a start
+ * that came through after the room had been removed.
  */
 export class Reconciliation {
   /** Rooms that the last list lacked, and since when lists lack them. */
   private missingSinceMs = new Map<string, number>();
   /** Some record has no instance, and is too young to be judged. */
   private someAreYoung = false;
-  /** When an instance without scheduler was first seen. */
-  private unknownSinceMs = new Map<string, number>();
+  /** When an instance that should not be there was first seen. */
+  private straySinceMs = new Map<string, number>();
 
   constructor(
     private readonly rooms: RoomStore,
     private readonly runtime: Runtime,
     private readonly settings: SchedulerSettingsCache,
+    private readonly operations: OperationStore,
     private readonly metrics: Metrics,
     private readonly logger: Logger,
     private readonly options: {
-      /** An instance of an unknown scheduler is deleted only when it was seen twice, this far apart. Milliseconds. */
-      unknownInstanceAgeMs: number;
+      /** An instance that should not be there is deleted only when it was seen twice, this far apart. Milliseconds. */
+      strayInstanceAgeMs: number;
       /** Two lists that come closer together than this are one reading. Milliseconds. */
       secondLookAfterMs: number;
     },
@@ -37,13 +56,13 @@ export class Reconciliation {
 
   /** Whether something waits for a second reading. */
   get inDoubt(): boolean {
-    return this.missingSinceMs.size > 0 || this.someAreYoung || this.unknownSinceMs.size > 0;
+    return this.missingSinceMs.size > 0 || this.someAreYoung || this.straySinceMs.size > 0;
   }
 
   /** Answers the schedulers whose rooms changed. `recounts`: the counters are checked too. */
   async compare(instances: Instance[], nowMs: number, { recounts }: { recounts: boolean }): Promise<Set<string>> {
     const touched = await this.cleanRecords(new Set(instances.map(keyOf)), nowMs);
-    await this.deleteUnknown(instances, nowMs);
+    await this.deleteStrays(instances, nowMs);
     for (const scheduler of recounts ? await this.rooms.listSchedulers() : []) {
       const { repaired } = await this.rooms.recountFleet(scheduler);
       if (repaired > 0) {
@@ -83,26 +102,32 @@ export class Reconciliation {
     return touched;
   }
 
-  private async deleteUnknown(instances: Instance[], nowMs: number): Promise<void> {
-    const unknown = new Map<string, number>();
+  private async deleteStrays(instances: Instance[], nowMs: number): Promise<void> {
+    const straySinceMs = new Map<string, number>();
     for (const instance of instances) {
-      if ((await this.settings.find(instance.scheduler)) !== null) continue;
+      const stray = await this.strayOf(instance);
+      if (stray === null) continue;
       const key = keyOf(instance);
-      const sinceMs = this.unknownSinceMs.get(key) ?? nowMs;
-      unknown.set(key, sinceMs);
-      if (nowMs - sinceMs < this.options.unknownInstanceAgeMs || instance.status === 'terminating') continue;
+      const sinceMs = this.straySinceMs.get(key) ?? nowMs;
+      straySinceMs.set(key, sinceMs);
+      if (nowMs - sinceMs < this.options.strayInstanceAgeMs || instance.status === 'terminating') continue;
+      const { reason, drift, message } = strays[stray];
       try {
-        await this.runtime.deleteInstance(instance.scheduler, instance.id, 'scheduler_deleted');
-        this.metrics.driftRepaired('instance_unknown', 1);
-        this.logger.warn(
-          { scheduler_name: instance.scheduler, room_id: instance.id },
-          'an instance of a scheduler that does not exist was deleted',
-        );
+        await this.runtime.deleteInstance(instance.scheduler, instance.id, reason);
+        this.metrics.driftRepaired(drift, 1);
+        this.logger.warn({ scheduler_name: instance.scheduler, room_id: instance.id }, message);
       } catch (error) {
-        this.logger.warn({ room_id: instance.id, err: messageOf(error) }, 'an unknown instance could not be deleted');
+        this.logger.warn({ room_id: instance.id, err: messageOf(error) }, 'a stray instance could not be deleted');
       }
     }
-    this.unknownSinceMs = unknown;
+    this.straySinceMs = straySinceMs;
+  }
+
+  private async strayOf({ scheduler, validation }: Instance): Promise<Stray | null> {
+    if ((await this.settings.find(scheduler)) === null) return 'unknown_scheduler';
+    if (!validation) return null;
+    const change = await this.operations.findOpen(scheduler, ['create_new_scheduler_version']);
+    return change === null ? 'validation_over' : null;
   }
 }
 

@@ -48,10 +48,47 @@ export interface paths {
     };
     /** Gets a scheduler in its active version, or in the version asked for. */
     get: operations['GetScheduler'];
-    put?: never;
-    post?: never;
+    /** Starts an operation that makes another version the active one. */
+    put: operations['SwitchActiveVersion'];
+    /** Starts an operation that replaces the whole definition with a new version. */
+    post: operations['NewSchedulerVersion'];
     /** Starts an operation that removes a scheduler and all of its rooms. */
     delete: operations['DeleteScheduler'];
+    options?: never;
+    head?: never;
+    /** Starts an operation that makes a new version with the given changes. */
+    patch: operations['PatchScheduler'];
+    trace?: never;
+  };
+  '/schedulers/{schedulerName}/versions': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Lists the versions of a scheduler, newest first. */
+    get: operations['GetSchedulerVersions'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/schedulers/{schedulerName}/plan': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** Plans the version that a change would make, and makes nothing: what differs, its number, the steps, what is in the way. */
+    post: operations['PlanVersion'];
+    delete?: never;
     options?: never;
     head?: never;
     patch?: never;
@@ -83,6 +120,40 @@ export interface paths {
     };
     /** Gets an operation with its history. Works after its scheduler is gone. */
     get: operations['GetOperation'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/schedulers/{schedulerName}/operations/{operationID}/cancel': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** Asks for an operation to be canceled. The answer means that it was asked, not that it is done. */
+    post: operations['CancelOperation'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/schedulers/{schedulerName}/operations/{operationID}/details': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Tells who asked for an operation and why, how often it was taken up, and when. Works after its scheduler is gone. */
+    get: operations['GetOperationDetails'];
     put?: never;
     post?: never;
     delete?: never;
@@ -181,6 +252,21 @@ export interface components {
       /** @description Settings of the policy: the object of the same name as `type`. Required. */
       parameters: components['schemas']['PolicyParameters'];
     };
+    /** @description Which operation to cancel. */
+    CancelOperationRequest: {
+      /**
+       * @description Name of the scheduler. Required.
+       * @example arena-eu
+       */
+      schedulerName: string;
+      /**
+       * @description Id of the operation. Required.
+       * @example 1b6f2c9e-6a0e-4c1c-9a55-5f1f0a3c8d10
+       */
+      operationId: string;
+    };
+    /** @description The cancellation was asked for. */
+    CancelOperationResponse: Record<string, never>;
     /** @description One container of a room. */
     Container: {
       /**
@@ -428,6 +514,24 @@ export interface components {
         [key: string]: unknown;
       };
     };
+    /** @description Which operation to tell about. */
+    GetOperationDetailsRequest: {
+      /**
+       * @description Name of the scheduler. Required.
+       * @example arena-eu
+       */
+      schedulerName: string;
+      /**
+       * @description Id of the operation. Required.
+       * @example 1b6f2c9e-6a0e-4c1c-9a55-5f1f0a3c8d10
+       */
+      operationId: string;
+    };
+    /** @description The operation found. */
+    GetOperationDetailsResponse: {
+      /** @description Its details. */
+      details: components['schemas']['OperationDetails'] | null;
+    };
     /** @description Which operation to get. */
     GetOperationRequest: {
       /**
@@ -476,6 +580,19 @@ export interface components {
     GetSchedulersInfoResponse: {
       /** @description Schedulers; empty when none fits. */
       schedulers: components['schemas']['SchedulerInfo'][];
+    };
+    /** @description Which scheduler's versions to list. */
+    GetSchedulerVersionsRequest: {
+      /**
+       * @description Name of the scheduler. Required.
+       * @example arena-eu
+       */
+      schedulerName: string;
+    };
+    /** @description The versions of a scheduler. */
+    GetSchedulerVersionsResponse: {
+      /** @description Versions, newest first. */
+      versions: components['schemas']['SchedulerVersion'][];
     };
     /** @description A worker's hold on an operation. If it is not renewed, another worker takes over. */
     Lease: {
@@ -606,6 +723,67 @@ export interface components {
        */
       maxMatches: number;
     };
+    /** @description A whole new definition: what is omitted takes its default, not the current value. */
+    NewSchedulerVersionRequest: {
+      /**
+       * @description Name of the scheduler; over REST the path decides.
+       * @example arena-eu
+       */
+      name?: string;
+      /**
+       * @description The game that its rooms run; may change. Required.
+       * @example arena
+       */
+      game: string;
+      /** @description What a room is made of. Required. */
+      spec: components['schemas']['Spec'];
+      /** @description Host ports for all ports of its rooms. Either this, or a `hostPortRange` for every port. */
+      portRange?: components['schemas']['PortRange'];
+      /**
+       * @description How many rooms a rollout may add on top: a number of rooms, or a share of the desired number. At least 1 or 1%. Required.
+       * @example 25%
+       */
+      maxSurge: string;
+      /**
+       * Format: int32
+       * @description Rooms to keep while autoscaling is off. Unit: rooms. Limits: at least 0.
+       * @default 0
+       * @example 3
+       */
+      roomsReplicas?: number;
+      /** @description How the number of rooms follows demand. Default: it does not. */
+      autoscaling?: components['schemas']['Autoscaling'];
+      /** @description Where events are sent. Default: nowhere. */
+      forwarders?: components['schemas']['Forwarder'][];
+      /**
+       * @description Annotations of its instances. Default: none.
+       * @example {
+       *       "team": "arena"
+       *     }
+       */
+      annotations?: {
+        [key: string]: string;
+      };
+      /**
+       * @description Labels of its instances. Default: none.
+       * @example {
+       *       "tier": "production"
+       *     }
+       */
+      labels?: {
+        [key: string]: string;
+      };
+      /** @description How many matches a room holds. Default: one. */
+      matchAllocation?: components['schemas']['MatchAllocation'];
+    };
+    /** @description The operation that makes the new version. */
+    NewSchedulerVersionResponse: {
+      /**
+       * @description Id of the operation `create_new_scheduler_version`.
+       * @example 1b6f2c9e-6a0e-4c1c-9a55-5f1f0a3c8d10
+       */
+      operationId: string;
+    };
     /** @description One operation. */
     Operation: {
       /**
@@ -649,6 +827,76 @@ export interface components {
       /** @description What happened, oldest first. */
       executionHistory: components['schemas']['OperationEvent'][];
     };
+    /** @description Who, why and when, of one operation. */
+    OperationDetails: {
+      /**
+       * @description Id of the operation (a UUID).
+       * @example 1b6f2c9e-6a0e-4c1c-9a55-5f1f0a3c8d10
+       */
+      id: string;
+      /**
+       * @description The scheduler that it works on.
+       * @example arena-eu
+       */
+      schedulerName: string;
+      /**
+       * @description What it does.
+       * @example create_new_scheduler_version
+       */
+      definitionName: string;
+      /**
+       * @description Where the operation is. The last four are ends.
+       * @example in_progress
+       * @enum {string}
+       */
+      status: 'pending' | 'in_progress' | 'canceled' | 'finished' | 'evicted' | 'error';
+      /**
+       * @description Who asked for it: a caller of an API, the look after the scheduler's health, or Maestro itself. What an operation orders in its turn has the same actor.
+       * @example api
+       * @enum {string}
+       */
+      actor: 'api' | 'health_controller' | 'system';
+      /**
+       * @description Why, in words; empty where the definition says it all.
+       * @example version v1.1.0 is stored
+       */
+      reason: string;
+      /**
+       * Format: int32
+       * @description How often a worker took it up since it last got further (a wait and a rollback count anew); more than 1 means that it was interrupted. Limits: at least 0.
+       * @example 1
+       */
+      attempt: number;
+      /**
+       * @description It is in progress, but waits (for a room to become ready, say) and no worker is busy with it: what heals the scheduler runs meanwhile.
+       * @example false
+       */
+      waiting: boolean;
+      /**
+       * Format: date-time
+       * @description When it was asked for.
+       * @example 2026-05-01T10:00:00.123Z
+       */
+      createdAt: string | null;
+      /**
+       * Format: date-time
+       * @description When a worker first took it up; absent before.
+       * @example 2026-05-01T10:00:00.456Z
+       */
+      startedAt?: string;
+      /**
+       * Format: date-time
+       * @description When it ended; absent before.
+       * @example 2026-05-01T10:00:07.89Z
+       */
+      finishedAt?: string;
+      /**
+       * Format: date-time
+       * @description When someone first asked for it to be canceled; absent if nobody did.
+       * @example 2026-05-01T10:00:05Z
+       */
+      cancelRequestedAt?: string;
+    };
     /** @description One line of an operation's history. */
     OperationEvent: {
       /**
@@ -662,6 +910,270 @@ export interface components {
        * @example Starting operation
        */
       event: string;
+    };
+    /** @description Autoscaling in a PATCH: what is not given stays as it is. */
+    OptionalAutoscaling: {
+      /**
+       * @description Whether the policy decides.
+       * @example true
+       */
+      enabled?: boolean;
+      /**
+       * Format: int32
+       * @description Fewest rooms. Limits: at least 1. Not more than `max`.
+       * @example 2
+       */
+      min?: number;
+      /**
+       * Format: int32
+       * @description Most rooms; -1 is no limit. Limits: at least -1.
+       * @example 200
+       */
+      max?: number;
+      /** @description Replaces the policy as a whole. */
+      policy?: components['schemas']['AutoscalingPolicy'];
+      /**
+       * Format: int32
+       * @description Time between two scale-downs. Unit: seconds. Limits: at least 0.
+       * @example 60
+       */
+      cooldown?: number;
+    };
+    /** @description A container in a PATCH: what is not given stays as it is. */
+    OptionalContainer: {
+      /**
+       * @description Name of the container. Limits: 1 to 63 characters of a-z, 0-9 and '-', starting and ending with a letter or digit (RFC 1123).
+       * @example game-room
+       */
+      name?: string;
+      /**
+       * @description Image to run.
+       * @example ghcr.io/example/arena:1.4.3
+       */
+      image?: string;
+      /**
+       * @description When the image is pulled.
+       * @example IfNotPresent
+       * @enum {string}
+       */
+      imagePullPolicy?: 'Always' | 'Never' | 'IfNotPresent';
+      /**
+       * @description Replaces the whole command. An empty list changes nothing; `extensions.clear` empties it.
+       * @example [
+       *       "./game-room",
+       *       "--players=32"
+       *     ]
+       */
+      command?: string[];
+      /** @description Replaces the whole environment. An empty list changes nothing; `extensions.clear` empties it. */
+      environment?: components['schemas']['ContainerEnvironment'][];
+      /** @description Replaces the requests as a whole: give both values. */
+      requests?: components['schemas']['ContainerResources'];
+      /** @description Replaces the limits as a whole: give both values. */
+      limits?: components['schemas']['ContainerResources'];
+      /** @description Replaces all ports. An empty list changes nothing; `extensions.clear` removes them. */
+      ports?: components['schemas']['ContainerPort'][];
+    };
+    /** @description The spec in a PATCH: what is not given stays as it is. */
+    OptionalSpec: {
+      /**
+       * @description Replaces the grace period. Unit: seconds, as decimal text with the suffix `s`. More than zero.
+       * @example 90s
+       */
+      terminationGracePeriod?: string;
+      /** @description Merged by position: the first entry changes the first container. Further entries are appended and must be complete. An empty list changes nothing; `extensions.clear` removes single containers. */
+      containers?: components['schemas']['OptionalContainer'][];
+      /**
+       * @description Replaces the toleration.
+       * @example game-rooms
+       */
+      toleration?: string;
+      /**
+       * @description Replaces the affinity.
+       * @example game-rooms
+       */
+      affinity?: string;
+    };
+    /** @description What a PATCH can ask for beyond Maestro v10. */
+    PatchSchedulerExtensions: {
+      /**
+       * @description What to empty or to remove, by path. Default: nothing. N is the index of a container in the active version. It is done before the rest of the patch, so a new value for the same thing wins; only a removed container stays removed. An unknown path, or an N that the active version does not have, is refused. `forwarders`, `annotations`, `labels`: none any more (over REST `annotations: {}` and `labels: {}` say the same). `portRange`: every port then needs a `hostPortRange`. `autoscaling`: `roomsReplicas` decides again. `spec.containers[N]`: removes the container; at least one must be left. `spec.containers[N].command`, `spec.containers[N].environment`, `spec.containers[N].ports`: empties the list.
+       * @example [
+       *       "forwarders",
+       *       "spec.containers[0].command"
+       *     ]
+       */
+      clear?: string[];
+    };
+    /** @description Changes to the active version: what is not given stays as it is. */
+    PatchSchedulerRequest: {
+      /**
+       * @description Name of the scheduler; over REST the path decides.
+       * @example arena-eu
+       */
+      name?: string;
+      /** @description Changes to what a room is made of. */
+      spec?: components['schemas']['OptionalSpec'];
+      /** @description Replaces the host ports, both bounds. `extensions.clear` removes them. */
+      portRange?: components['schemas']['PortRange'];
+      /**
+       * @description Replaces the surge: a number of rooms, or a share of the desired number. At least 1 or 1%.
+       * @example 25%
+       */
+      maxSurge?: string;
+      /**
+       * Format: int32
+       * @description Replaces the number of rooms to keep while autoscaling is off. Unit: rooms. Limits: at least 0.
+       * @example 5
+       */
+      roomsReplicas?: number;
+      /** @description Changes to autoscaling, each setting by itself; on a scheduler without it, what is not given is off, 0 or empty. `extensions.clear` removes it. */
+      autoscaling?: components['schemas']['OptionalAutoscaling'];
+      /** @description Replaces all forwarders. An empty list changes nothing; `extensions.clear` removes them. */
+      forwarders?: components['schemas']['Forwarder'][];
+      /**
+       * @description Replaces all annotations. `{}` removes them over REST; over gRPC, where it cannot be told, `extensions.clear` does.
+       * @example {
+       *       "team": "arena"
+       *     }
+       */
+      annotations?: {
+        [key: string]: string;
+      };
+      /**
+       * @description Replaces all labels. `{}` removes them over REST; over gRPC, where it cannot be told, `extensions.clear` does.
+       * @example {
+       *       "tier": "production"
+       *     }
+       */
+      labels?: {
+        [key: string]: string;
+      };
+      /** @description Replaces how many matches a room holds. */
+      matchAllocation?: components['schemas']['MatchAllocation'];
+      /** @description What v10's fields cannot say. Maestro's own, and never part of an answer. */
+      extensions?: components['schemas']['PatchSchedulerExtensions'];
+    };
+    /** @description The operation that makes the new version. */
+    PatchSchedulerResponse: {
+      /**
+       * @description Id of the operation `create_new_scheduler_version`.
+       * @example 1b6f2c9e-6a0e-4c1c-9a55-5f1f0a3c8d10
+       */
+      operationId: string;
+    };
+    /** @description What is in the way of a change now. */
+    PlanBlock: {
+      /**
+       * @description What it is: `version_change_open` is another change that has not ended, `scheduler_terminating` a deletion.
+       * @example version_change_open
+       * @enum {string}
+       */
+      code: 'version_change_open' | 'scheduler_terminating';
+      /**
+       * @description The same in a sentence.
+       * @example there is already an ongoing version operation (id: 1b6f2c9e-6a0e-4c1c-9a55-5f1f0a3c8d10) for scheduler arena-eu
+       */
+      detail: string;
+      /**
+       * @description Id of the operation to wait for, or to cancel; absent when there is none.
+       * @example 1b6f2c9e-6a0e-4c1c-9a55-5f1f0a3c8d10
+       */
+      operationId?: string;
+    };
+    /** @description One difference from the active version. */
+    PlannedChange: {
+      /**
+       * @description Where it is: JSON names and indices.
+       * @example spec.containers[0].image
+       */
+      path: string;
+      /**
+       * @description The value now; null where there is none.
+       * @example ghcr.io/example/arena:1.4.2
+       */
+      from: unknown;
+      /**
+       * @description The value then; null where there is none.
+       * @example ghcr.io/example/arena:1.4.3
+       */
+      to: unknown;
+      /**
+       * @description Whether rooms of the active version must be replaced for it.
+       * @example true
+       */
+      major: boolean;
+    };
+    /** @description One step of a change. */
+    PlannedStep: {
+      /**
+       * @description What is done: a room that only tries the version, the version stored, the version made the active one.
+       * @example store_version
+       * @enum {string}
+       */
+      action: 'validate_room' | 'store_version' | 'switch_version';
+      /**
+       * @description The same in a sentence.
+       * @example stores v1.1.0; v1.0.0 stays the active version
+       */
+      detail: string;
+    };
+    /** @description The change to plan. */
+    PlanVersionRequest: {
+      /** @description Changes to the active version, as PATCH takes them. */
+      patch?: components['schemas']['PatchSchedulerRequest'];
+      /** @description A whole new definition, as the POST of a new version takes it. */
+      version?: components['schemas']['NewSchedulerVersionRequest'];
+    };
+    /** @description What the change would do, as things are now: nothing is reserved for it. */
+    PlanVersionResponse: {
+      /**
+       * @description What is wrong with the change, in the words of a POST: it would be refused, and no version is planned.
+       * @example [
+       *       "Scheduler.MaxSurge: MaxSurge is a required field"
+       *     ]
+       */
+      problems: string[];
+      /** @description What would differ from the active version, in the order of the scheduler's fields. Empty when nothing would. */
+      changes: components['schemas']['PlannedChange'][];
+      /**
+       * @description How far the version would be from the active one: `major` replaces all rooms, `minor` keeps them, `none` differs in nothing and is made all the same.
+       * @example minor
+       * @enum {string}
+       */
+      bump: 'none' | 'minor' | 'major';
+      /**
+       * @description The version that would be made; empty when there are problems.
+       * @example v1.1.0
+       */
+      version: string;
+      /**
+       * @description Rooms that the scheduler has now, without those that only try a new version, by status; each status is there. Unit: rooms.
+       * @example {
+       *       "pending": 0,
+       *       "unready": 0,
+       *       "ready": 3,
+       *       "occupied": 12,
+       *       "terminating": 0,
+       *       "error": 0,
+       *       "terminated": 0,
+       *       "active": 0,
+       *       "allocated": 0
+       *     }
+       */
+      rooms: {
+        [key: string]: number;
+      };
+      /**
+       * Format: int32
+       * @description How many of them hold a match, or players on their way to one. Unit: rooms. Limits: at least 0.
+       * @example 12
+       */
+      roomsWithMatches: number;
+      /** @description What would be done, in order. Empty when there are problems. */
+      steps: components['schemas']['PlannedStep'][];
+      /** @description Why the change would be refused now, although nothing is wrong with it. Empty when nothing is in the way. */
+      blockedBy: components['schemas']['PlanBlock'][];
     };
     /** @description Settings of a policy: one of the two. */
     PolicyParameters: {
@@ -818,6 +1330,25 @@ export interface components {
       /** @description How many matches a room holds. Not set by this call, as in v10: see the scheduler itself. */
       matchAllocation?: components['schemas']['MatchAllocation'];
     };
+    /** @description A version of a scheduler. */
+    SchedulerVersion: {
+      /**
+       * @description The version.
+       * @example v1.1.0
+       */
+      version: string;
+      /**
+       * @description Whether rooms are made from it now.
+       * @example true
+       */
+      isActive: boolean;
+      /**
+       * Format: date-time
+       * @description When it was made.
+       * @example 2026-05-01T10:00:00.123Z
+       */
+      createdAt: string | null;
+    };
     /** @description A scheduler in a list. */
     SchedulerWithoutSpec: {
       /**
@@ -893,6 +1424,27 @@ export interface components {
        * @example Never
        */
       restartPolicy?: string;
+    };
+    /** @description Which version to make active. */
+    SwitchActiveVersionRequest: {
+      /**
+       * @description Name of the scheduler; over REST the path decides.
+       * @example arena-eu
+       */
+      schedulerName?: string;
+      /**
+       * @description The version to make active. Default: the newest.
+       * @example v1.0.0
+       */
+      version?: string;
+    };
+    /** @description The operation that switches. */
+    SwitchActiveVersionResponse: {
+      /**
+       * @description Id of the operation `switch_active_version`.
+       * @example 1b6f2c9e-6a0e-4c1c-9a55-5f1f0a3c8d10
+       */
+      operationId: string;
     };
   };
   responses: never;
@@ -1033,19 +1585,12 @@ export interface operations {
           'application/json': components['schemas']['CreateSchedulerResponse'];
         };
       };
-      /** @description The request is malformed or breaks a rule; the message says which. */
+      /** @description The request is malformed or breaks a rule; the message says which. Or: The definition breaks rules; each has a line that names the field. */
       400: {
         headers: {
           [name: string]: unknown;
         };
         content: {
-          /**
-           * @example {
-           *       "code": 3,
-           *       "message": "malformed request: field \"maxSurge\": expected string, got 40",
-           *       "details": []
-           *     }
-           */
           'application/json': components['schemas']['Error'];
         };
       };
@@ -1065,7 +1610,7 @@ export interface operations {
           'application/json': components['schemas']['Error'];
         };
       };
-      /** @description It exists already, or there is nothing to change. */
+      /** @description There is a scheduler of this name. */
       409: {
         headers: {
           [name: string]: unknown;
@@ -1306,7 +1851,7 @@ export interface operations {
           'application/json': components['schemas']['Error'];
         };
       };
-      /** @description What the path names does not exist. */
+      /** @description There is no such scheduler, or it has no such version. */
       404: {
         headers: {
           [name: string]: unknown;
@@ -1316,6 +1861,304 @@ export interface operations {
            * @example {
            *       "code": 5,
            *       "message": "scheduler arena-eu not found",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description Something that nobody expected; the message holds an id of Maestro's log. */
+      500: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 2,
+           *       "message": "unexpected error, see Maestro's log for 6f1f54a8-6d3e-4a53-b5c8-1a3c3cf8e0a1",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description Something that Maestro needs cannot be reached now; try again. */
+      503: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 14,
+           *       "message": "the database cannot be reached",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description The request took too long and was given up. */
+      504: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 4,
+           *       "message": "the request took too long and was given up",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+    };
+  };
+  SwitchActiveVersion: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description Name of the scheduler. */
+        schedulerName: string;
+      };
+      cookie?: never;
+    };
+    /** @description SwitchActiveVersionRequest. An empty body is an empty message. */
+    requestBody?: {
+      content: {
+        'application/json': components['schemas']['SwitchActiveVersionRequest'];
+      };
+    };
+    responses: {
+      /** @description The operation that switches. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['SwitchActiveVersionResponse'];
+        };
+      };
+      /** @description The request is malformed or breaks a rule; the message says which. Or: Another new version or switch of the scheduler has not ended (cancel it, or wait for it), or the scheduler is being deleted. */
+      400: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description The request comes from a web page, or is addressed to a host that is not allowed. */
+      403: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 7,
+           *       "message": "origin \"https://example.com\" is not this API",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description There is no such scheduler. */
+      404: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 5,
+           *       "message": "scheduler arena-eu not found",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description Version changes follow one another too fast to get between them; try again. */
+      409: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 10,
+           *       "message": "cannot switch active version: version changes of scheduler arena-eu follow one another too fast; try again",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description The body is too large. */
+      413: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 8,
+           *       "message": "Request body is too large",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description Something that nobody expected; the message holds an id of Maestro's log. */
+      500: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 2,
+           *       "message": "unexpected error, see Maestro's log for 6f1f54a8-6d3e-4a53-b5c8-1a3c3cf8e0a1",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description Something that Maestro needs cannot be reached now; try again. */
+      503: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 14,
+           *       "message": "the database cannot be reached",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description The request took too long and was given up. */
+      504: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 4,
+           *       "message": "the request took too long and was given up",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+    };
+  };
+  NewSchedulerVersion: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description Name of the scheduler. */
+        schedulerName: string;
+      };
+      cookie?: never;
+    };
+    /** @description NewSchedulerVersionRequest. An empty body is an empty message. */
+    requestBody?: {
+      content: {
+        'application/json': components['schemas']['NewSchedulerVersionRequest'];
+      };
+    };
+    responses: {
+      /** @description The operation that makes the new version. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['NewSchedulerVersionResponse'];
+        };
+      };
+      /** @description The request is malformed or breaks a rule; the message says which. Or: The definition breaks rules; each has a line that names the field. Or: Another new version or switch of the scheduler has not ended (cancel it, or wait for it), or the scheduler is being deleted. */
+      400: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description The request comes from a web page, or is addressed to a host that is not allowed. */
+      403: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 7,
+           *       "message": "origin \"https://example.com\" is not this API",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description There is no such scheduler. */
+      404: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 5,
+           *       "message": "no scheduler found, can not create new version for inexistent scheduler: scheduler arena-eu not found",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description Version changes follow one another too fast to get between them; try again. */
+      409: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 10,
+           *       "message": "cannot create new scheduler version: version changes of scheduler arena-eu follow one another too fast; try again",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description The body is too large. */
+      413: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 8,
+           *       "message": "Request body is too large",
            *       "details": []
            *     }
            */
@@ -1425,7 +2268,284 @@ export interface operations {
           'application/json': components['schemas']['Error'];
         };
       };
-      /** @description What the path names does not exist. */
+      /** @description There is no such scheduler. */
+      404: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 5,
+           *       "message": "no scheduler found, can not delete nonexistent scheduler: scheduler arena-eu not found",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description The body is too large. */
+      413: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 8,
+           *       "message": "Request body is too large",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description Something that nobody expected; the message holds an id of Maestro's log. */
+      500: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 2,
+           *       "message": "unexpected error, see Maestro's log for 6f1f54a8-6d3e-4a53-b5c8-1a3c3cf8e0a1",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description Something that Maestro needs cannot be reached now; try again. */
+      503: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 14,
+           *       "message": "the database cannot be reached",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description The request took too long and was given up. */
+      504: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 4,
+           *       "message": "the request took too long and was given up",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+    };
+  };
+  PatchScheduler: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description Name of the scheduler. */
+        schedulerName: string;
+      };
+      cookie?: never;
+    };
+    /** @description PatchSchedulerRequest. An empty body is an empty message. */
+    requestBody?: {
+      content: {
+        'application/json': components['schemas']['PatchSchedulerRequest'];
+      };
+    };
+    responses: {
+      /** @description The operation that makes the new version. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['PatchSchedulerResponse'];
+        };
+      };
+      /** @description The request is malformed or breaks a rule; the message says which. Or: The patched definition breaks rules, each with a line that names the field; or `extensions.clear` names what is not there. Or: Another new version or switch of the scheduler has not ended (cancel it, or wait for it), or the scheduler is being deleted. */
+      400: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description The request comes from a web page, or is addressed to a host that is not allowed. */
+      403: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 7,
+           *       "message": "origin \"https://example.com\" is not this API",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description There is no such scheduler. */
+      404: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 5,
+           *       "message": "no scheduler found, can not create new version for inexistent scheduler: scheduler arena-eu not found",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description The patch asks for nothing. Or: Version changes follow one another too fast to get between them; try again. */
+      409: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description The body is too large. */
+      413: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 8,
+           *       "message": "Request body is too large",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description Something that nobody expected; the message holds an id of Maestro's log. */
+      500: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 2,
+           *       "message": "unexpected error, see Maestro's log for 6f1f54a8-6d3e-4a53-b5c8-1a3c3cf8e0a1",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description Something that Maestro needs cannot be reached now; try again. */
+      503: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 14,
+           *       "message": "the database cannot be reached",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description The request took too long and was given up. */
+      504: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 4,
+           *       "message": "the request took too long and was given up",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+    };
+  };
+  GetSchedulerVersions: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description Name of the scheduler. Required. */
+        schedulerName: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description The versions of a scheduler. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['GetSchedulerVersionsResponse'];
+        };
+      };
+      /** @description The request is malformed or breaks a rule; the message says which. */
+      400: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 3,
+           *       "message": "malformed request: field \"maxSurge\": expected string, got 40",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description The request comes from a web page, or is addressed to a host that is not allowed. */
+      403: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 7,
+           *       "message": "origin \"https://example.com\" is not this API",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description There is no such scheduler. */
       404: {
         headers: {
           [name: string]: unknown;
@@ -1435,6 +2555,150 @@ export interface operations {
            * @example {
            *       "code": 5,
            *       "message": "scheduler arena-eu not found",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description Something that nobody expected; the message holds an id of Maestro's log. */
+      500: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 2,
+           *       "message": "unexpected error, see Maestro's log for 6f1f54a8-6d3e-4a53-b5c8-1a3c3cf8e0a1",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description Something that Maestro needs cannot be reached now; try again. */
+      503: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 14,
+           *       "message": "the database cannot be reached",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description The request took too long and was given up. */
+      504: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 4,
+           *       "message": "the request took too long and was given up",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+    };
+  };
+  PlanVersion: {
+    parameters: {
+      query?: {
+        /** @description What the body is. `patch`: Changes to the active version, as PATCH takes them. `version`: A whole new definition, as the POST of a new version takes it. */
+        as?: 'patch' | 'version';
+      };
+      header?: never;
+      path: {
+        /** @description Name of the scheduler. */
+        schedulerName: string;
+      };
+      cookie?: never;
+    };
+    /** @description PatchSchedulerRequest with `as=patch`, NewSchedulerVersionRequest with `as=version`. An empty body is an empty message. */
+    requestBody?: {
+      content: {
+        'application/json':
+          components['schemas']['PatchSchedulerRequest'] | components['schemas']['NewSchedulerVersionRequest'];
+      };
+    };
+    responses: {
+      /** @description What the change would do, as things are now: nothing is reserved for it. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['PlanVersionResponse'];
+        };
+      };
+      /** @description The request is malformed or breaks a rule; the message says which. */
+      400: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 3,
+           *       "message": "malformed request: field \"maxSurge\": expected string, got 40",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description The request comes from a web page, or is addressed to a host that is not allowed. */
+      403: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 7,
+           *       "message": "origin \"https://example.com\" is not this API",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description There is no such scheduler. */
+      404: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 5,
+           *       "message": "scheduler arena-eu not found",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description The body is too large. */
+      413: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 8,
+           *       "message": "Request body is too large",
            *       "details": []
            *     }
            */
@@ -1521,19 +2785,12 @@ export interface operations {
           'application/json': components['schemas']['ListOperationsResponse'];
         };
       };
-      /** @description The request is malformed or breaks a rule; the message says which. */
+      /** @description The request is malformed or breaks a rule; the message says which. Or: The stage, the order or the page is none that there is. */
       400: {
         headers: {
           [name: string]: unknown;
         };
         content: {
-          /**
-           * @example {
-           *       "code": 3,
-           *       "message": "malformed request: field \"maxSurge\": expected string, got 40",
-           *       "details": []
-           *     }
-           */
           'application/json': components['schemas']['Error'];
         };
       };
@@ -1658,7 +2915,7 @@ export interface operations {
           'application/json': components['schemas']['Error'];
         };
       };
-      /** @description What the path names does not exist. */
+      /** @description There is no such scheduler, or no such operation of it. */
       404: {
         headers: {
           [name: string]: unknown;
@@ -1667,7 +2924,281 @@ export interface operations {
           /**
            * @example {
            *       "code": 5,
-           *       "message": "scheduler arena-eu not found",
+           *       "message": "operation 1b6f2c9e-6a0e-4c1c-9a55-5f1f0a3c8d10 not found in scheduler arena-eu",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description Something that nobody expected; the message holds an id of Maestro's log. */
+      500: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 2,
+           *       "message": "unexpected error, see Maestro's log for 6f1f54a8-6d3e-4a53-b5c8-1a3c3cf8e0a1",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description Something that Maestro needs cannot be reached now; try again. */
+      503: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 14,
+           *       "message": "the database cannot be reached",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description The request took too long and was given up. */
+      504: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 4,
+           *       "message": "the request took too long and was given up",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+    };
+  };
+  CancelOperation: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description Name of the scheduler. Required. */
+        schedulerName: string;
+        /** @description Id of the operation. Required. */
+        operationID: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description The cancellation was asked for. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['CancelOperationResponse'];
+        };
+      };
+      /** @description The request is malformed or breaks a rule; the message says which. */
+      400: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 3,
+           *       "message": "malformed request: field \"maxSurge\": expected string, got 40",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description The request comes from a web page, or is addressed to a host that is not allowed. */
+      403: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 7,
+           *       "message": "origin \"https://example.com\" is not this API",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description There is no such scheduler, or no such operation of it. */
+      404: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 5,
+           *       "message": "operation 1b6f2c9e-6a0e-4c1c-9a55-5f1f0a3c8d10 not found in scheduler arena-eu",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description The operation has ended. */
+      409: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 10,
+           *       "message": "cannot cancel operation since status \"finished\" is a final status",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description The body is too large. */
+      413: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 8,
+           *       "message": "Request body is too large",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description Something that nobody expected; the message holds an id of Maestro's log. */
+      500: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 2,
+           *       "message": "unexpected error, see Maestro's log for 6f1f54a8-6d3e-4a53-b5c8-1a3c3cf8e0a1",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description Something that Maestro needs cannot be reached now; try again. */
+      503: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 14,
+           *       "message": "the database cannot be reached",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description The request took too long and was given up. */
+      504: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 4,
+           *       "message": "the request took too long and was given up",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+    };
+  };
+  GetOperationDetails: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description Name of the scheduler. Required. */
+        schedulerName: string;
+        /** @description Id of the operation. Required. */
+        operationID: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description The operation found. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['GetOperationDetailsResponse'];
+        };
+      };
+      /** @description The request is malformed or breaks a rule; the message says which. */
+      400: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 3,
+           *       "message": "malformed request: field \"maxSurge\": expected string, got 40",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description The request comes from a web page, or is addressed to a host that is not allowed. */
+      403: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 7,
+           *       "message": "origin \"https://example.com\" is not this API",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description There is no such scheduler, or no such operation of it. */
+      404: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 5,
+           *       "message": "operation 1b6f2c9e-6a0e-4c1c-9a55-5f1f0a3c8d10 not found in scheduler arena-eu",
            *       "details": []
            *     }
            */

@@ -1,53 +1,112 @@
 import createClient from 'openapi-fetch';
 import type { components, paths } from './management-api';
 
-type Scheduler = components['schemas']['Scheduler'];
-type ApiError = components['schemas']['Error'];
+type Schemas = components['schemas'];
+type ApiError = Schemas['Error'];
 
 export interface SmokeReport {
-  created: Scheduler;
+  created: Schemas['Scheduler'];
   names: string[];
-  got: Scheduler;
+  info: Schemas['SchedulerInfo'][];
+  got: Schemas['Scheduler'];
+  versions: string[];
+  /** The operations that a new version, a patch, a switch and the deletion were answered with. */
+  operationIds: string[];
+  /** What a patch and what a whole definition would do. */
+  plans: { version: string; major: string[]; ready: number | undefined; blockedBy: string[] }[];
+  active: (string | undefined)[];
+  history: string[];
+  /** Who asked for the operation. */
+  actor: string;
   refusal: ApiError;
+  /** Each route that was called, as the document writes it: `GET /schedulers/{schedulerName}`. */
+  called: string[];
 }
 
-/**
- * What a team that generates its client from our document would write first: create a scheduler, list, get it, and look at
- * an error. All types come from `management-api.ts`, which `npm run generate` makes of `docs/openapi/management.json`.
- */
-export async function runSmokeClient(baseUrl: string, name: string): Promise<SmokeReport> {
-  const client = createClient<paths>({ baseUrl });
-  const created = await client.POST('/schedulers', {
-    body: {
-      name,
-      game: 'arena',
-      maxSurge: '25%',
-      roomsReplicas: 3,
-      portRange: { start: 40_000, end: 40_100 },
-      spec: {
-        terminationGracePeriod: '60s',
-        containers: [
-          {
-            name: 'game-room',
-            image: 'game-room:1',
-            imagePullPolicy: 'IfNotPresent',
-            requests: { memory: '20Mi', cpu: '10m' },
-            limits: { memory: '20Mi', cpu: '10m' },
-            ports: [{ name: 'game', protocol: 'udp', port: 7777 }],
-          },
-        ],
+const definition = {
+  game: 'arena',
+  maxSurge: '25%',
+  roomsReplicas: 3,
+  portRange: { start: 40_000, end: 40_100 },
+  spec: {
+    terminationGracePeriod: '60s',
+    containers: [
+      {
+        name: 'game-room',
+        image: 'game-room:1',
+        imagePullPolicy: 'IfNotPresent',
+        requests: { memory: '20Mi', cpu: '10m' },
+        limits: { memory: '20Mi', cpu: '10m' },
+        ports: [{ name: 'game', protocol: 'udp', port: 7777 }],
       },
-    },
-  });
+    ],
+  },
+} satisfies Omit<Schemas['CreateSchedulerRequest'], 'name'>;
+
+/**
+ * What a team that generates its client from our document would write first: every route once, and a look at an error. All
+ * types come from `management-api.ts`, which `npm run generate` makes of `docs/openapi/management.json`.
+ */
+export async function runSmokeClient(baseUrl: string, name: string, operationId: string): Promise<SmokeReport> {
+  const client = createClient<paths>({ baseUrl });
+  const called: string[] = [];
+  client.use({ onRequest: ({ request, schemaPath }) => void called.push(`${request.method} ${schemaPath}`) });
+  const path = { schedulerName: name };
+
+  const created = await client.POST('/schedulers', { body: { ...definition, name } });
   const listed = await client.GET('/schedulers', { params: { query: { game: 'arena' } } });
-  const got = await client.GET('/schedulers/{schedulerName}', { params: { path: { schedulerName: name } } });
+  const info = await client.GET('/schedulers/info', { params: { query: { game: 'arena' } } });
+  const got = await client.GET('/schedulers/{schedulerName}', { params: { path } });
+
+  const bigger = { ...definition, maxSurge: '50%' };
+  const planOfPatch = await client.POST('/schedulers/{schedulerName}/plan', {
+    params: { path },
+    body: { maxSurge: '50%', extensions: { clear: ['forwarders'] } },
+  });
+  const planOfVersion = await client.POST('/schedulers/{schedulerName}/plan', {
+    params: { path, query: { as: 'version' } },
+    body: bigger,
+  });
+  const changed = [
+    await client.POST('/schedulers/{schedulerName}', { params: { path }, body: bigger }),
+    await client.PATCH('/schedulers/{schedulerName}', { params: { path }, body: { autoscaling: { enabled: true } } }),
+    await client.PUT('/schedulers/{schedulerName}', { params: { path }, body: { version: 'v1.0.0' } }),
+  ];
+  const versions = await client.GET('/schedulers/{schedulerName}/versions', { params: { path } });
+
+  const operations = await client.GET('/schedulers/{schedulerName}/operations', {
+    params: { path, query: { stage: 'active' } },
+  });
+  const operationPath = { params: { path: { ...path, operationID: operationId } } };
+  const operation = await client.GET('/schedulers/{schedulerName}/operations/{operationID}', operationPath);
+  const details = await client.GET('/schedulers/{schedulerName}/operations/{operationID}/details', operationPath);
+  const canceled = await client.POST('/schedulers/{schedulerName}/operations/{operationID}/cancel', operationPath);
+  dataOf(canceled);
+  const deleted = await client.DELETE('/schedulers/{schedulerName}', { params: { path } });
+
   const missing = await client.GET('/schedulers/{schedulerName}', { params: { path: { schedulerName: 'nowhere' } } });
   if (missing.error === undefined) throw new Error('a scheduler that is not there was found');
   return {
     created: dataOf(created).scheduler ?? nothing('the created scheduler'),
     names: dataOf(listed).schedulers.map((scheduler) => scheduler.name),
+    info: dataOf(info).schedulers,
     got: dataOf(got).scheduler ?? nothing('the scheduler'),
+    versions: dataOf(versions).versions.map(({ version, isActive }) => `${version}${isActive ? ' active' : ''}`),
+    operationIds: [...changed, deleted].map((answer) => dataOf(answer).operationId),
+    plans: [planOfPatch, planOfVersion].map((answer) => {
+      const { version, changes, rooms, blockedBy } = dataOf(answer);
+      return {
+        version,
+        major: changes.filter(({ major }) => major).map((change) => change.path),
+        ready: rooms['ready'],
+        blockedBy: blockedBy.map((block) => block.operationId ?? block.code),
+      };
+    }),
+    active: dataOf(operations).operations.map(({ lease }) => lease?.ttl),
+    history: (dataOf(operation).operation ?? nothing('the operation')).executionHistory.map(({ event }) => event),
+    actor: (dataOf(details).details ?? nothing('the details')).actor,
     refusal: missing.error,
+    called: [...new Set(called)],
   };
 }
 

@@ -1,4 +1,4 @@
--- Input:  KEYS rooms counts byStatus metadata ids ended earlyEnds schedulers
+-- Input:  KEYS rooms counts byStatus metadata ids ended earlyEnds endReasons schedulers
 --         ARGV id, scheduler, version, validation (0|1), instance status (index), description,
 --              address (JSON text; '' = none yet), created at (ms), generation,
 --              adopt (0|1), authoritative (0|1), loads (see lookUpStatus), allocation TTL (ms)

@@ -1,7 +1,7 @@
 -- Input:  KEYS rooms counts byStatus metadata
 --         ARGV id, ping status (index), running matches, metadata (JSON object; '' = the ping had none),
 --              loads (see lookUpStatus), allocation TTL (ms)
--- Output: {'applied', from, to} | {'refused', from} | {'unknown_room'}; statuses as indices
+-- Output: {'applied', from, to, validation (0|1)} | {'refused', from} | {'unknown_room'}; statuses as indices
 -- Atomic because: the new status follows from what is stored, pings of a room race with its instance's news and with
 --                 its removal, and a late ping must not bring a removed room back.
 
@@ -30,4 +30,4 @@ storeRoom(room, was)
 if metadata ~= '' and redis.call('HGET', METADATA, id) ~= metadata then
   redis.call('HSET', METADATA, id, metadata)
 end
-return { 'applied', was.status, status }
+return { 'applied', was.status, status, room.validation and 1 or 0 }

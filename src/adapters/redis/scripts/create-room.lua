@@ -1,4 +1,4 @@
--- Input:  KEYS rooms counts byStatus metadata ids ended earlyEnds schedulers
+-- Input:  KEYS rooms counts byStatus metadata ids ended earlyEnds endReasons schedulers
 --         ARGV id, scheduler, version, validation (0|1)
 -- Output: 'created' | 'exists'
 -- Atomic because: two creators of one id must not both succeed, and the record is counted in the same moment.

@@ -5,7 +5,8 @@
 -- Atomic because: a room's record, its place in the sets and the counters must never disagree, whoever calls.
 
 local ROOMS, COUNTS, BY_STATUS, METADATA = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local IDS, ENDED, EARLY_ENDS, SCHEDULERS, SYNCED = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
+local IDS, ENDED, EARLY_ENDS, END_REASONS = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local SCHEDULERS, SYNCED = KEYS[9], KEYS[10]
 
 -- Ended rooms are remembered for 24 h (src/ports/room-store.ts).
 local TOMBSTONE_MS = 86400000

@@ -1,4 +1,4 @@
--- Input:  KEYS rooms counts byStatus metadata ids ended earlyEnds schedulers synced
+-- Input:  KEYS rooms counts byStatus metadata ids ended earlyEnds endReasons schedulers synced
 --         ARGV cursor (the last id of the page before; '' = from the start), page size
 -- Output: {now (ms, text), synced (0|1), early ends, when the last one was (ms, text; '' = never), its reason,
 --          cursor of the next page ('' = this was the last), record, record, ...}

@@ -16,7 +16,8 @@ for place = 2, #ARGV do
   else
     local cell = room.status * 2 + (room.runningMatches > 0 and 1 or 0) + 1
     local isSilent = silentSinceMs and (room.lastPingAtMs or 0) < silentSinceMs
-    if not isSilent and string.sub(HAS_MATCH, cell, cell) == '1' then
+    -- No player was ever sent to a validation room: what it calls a match keeps it from nothing.
+    if not isSilent and not room.validation and string.sub(HAS_MATCH, cell, cell) == '1' then
       answers[place - 1] = 'has_match'
     else
       local was = countedAs(room)

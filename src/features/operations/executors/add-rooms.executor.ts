@@ -1,10 +1,11 @@
 import { Injectable } from '@nestjs/common';
 import { DomainError, messageOf } from '../../../domain/errors';
+import type { RoomStatus } from '../../../domain/room/room';
 import { roomName } from '../../../domain/room/room-name';
 import type { Scheduler } from '../../../domain/scheduler/scheduler';
 import { Metrics } from '../../../ports/metrics';
 import { RoomStore } from '../../../ports/room-store';
-import { RoomLifecycle } from '../../rooms/room-lifecycle';
+import { RoomLifecycle, type EndedRooms } from '../../rooms/room-lifecycle';
 import { Executor, type Execution, type ExecutionResult } from '../executor';
 
 export class AddRoomsOptions {
@@ -17,9 +18,23 @@ export class AddRoomsOptions {
 /** Different reasons that go into the history at most. */
 const reasonsShown = 3;
 
+const isEnding: ReadonlySet<RoomStatus> = new Set(['terminating', 'terminated', 'error']);
+
+/** Rooms that end between two looks at the signal, when a canceled order is undone. */
+const roomsPerStep = 100;
+
+/**
+ * Starts rooms, so many side by side. One that cannot start is told and fails nobody else; where more fail than start, the
+ * operation fails.
+ *
+ * What becomes of the rooms that did start: those of a *canceled* operation end, because somebody said that they are not wanted
+ * (but for those where a match has begun). Those of a *failed* one stay. v10's documents promise otherwise, and its program
+ * keeps them: they are wanted, as the order says, and the next health cycle would start as many again at once.
+ */
 @Injectable()
 export class AddRoomsExecutor extends Executor<'add_rooms'> {
   readonly definition = 'add_rooms';
+  readonly steps = ['choose rooms', 'start rooms', 'rollback: end rooms'];
 
   constructor(
     private readonly rooms: RoomStore,
@@ -43,42 +58,79 @@ export class AddRoomsExecutor extends Executor<'add_rooms'> {
       );
     }
     const { rooms: existing } = await this.rooms.readFleet(name);
-    const ids = await this.resolveIds(execution, new Set(existing.map((room) => room.id)));
+    const taken = new Set(existing.map((room) => room.id));
+    const ids = await execution.step('choose rooms', () => this.resolveIds(execution, taken));
     const failed = new Map(Object.entries((execution.progress['failed'] ?? {}) as Record<string, string>));
     let away: DomainError | undefined;
     const takenPorts = new Set(existing.flatMap((room) => room.instance.address?.ports.map(({ port }) => port) ?? []));
     for (let start = 0; start < ids.length; start += this.options.batchSize) {
-      execution.signal.throwIfAborted();
       const batch = ids.slice(start, start + this.options.batchSize).filter((id) => !failed.has(id));
-      const started = await Promise.allSettled(
-        batch.map((id) =>
-          this.lifecycle.startRoom({
-            scheduler,
-            id,
-            operationId: execution.operation.id,
-            validation: false,
-            takenPorts,
-          }),
-        ),
-      );
-      const failedBefore = failed.size;
-      for (const [place, each] of started.entries()) {
-        if (each.status === 'fulfilled') {
-          if (each.value === 'ended_before') failed.set(batch[place]!, 'it ended before this operation was resumed');
-        } else if (each.reason instanceof DomainError && each.reason.kind === 'unavailable') {
-          away = each.reason;
-        } else {
-          failed.set(batch[place]!, messageOf(each.reason));
+      await execution.step('start rooms', async () => {
+        const started = await Promise.allSettled(
+          batch.map((id) =>
+            this.lifecycle.startRoom({
+              scheduler,
+              id,
+              operationId: execution.operation.id,
+              validation: false,
+              takenPorts,
+            }),
+          ),
+        );
+        const failedBefore = failed.size;
+        for (const [place, each] of started.entries()) {
+          if (each.status === 'fulfilled') {
+            if (each.value === 'ended_before') failed.set(batch[place]!, 'it ended before this operation was resumed');
+          } else if (each.reason instanceof DomainError && each.reason.kind === 'unavailable') {
+            away = each.reason;
+          } else {
+            failed.set(batch[place]!, messageOf(each.reason));
+          }
         }
-      }
-      // A resumed run must not take the end of these for a success.
-      if (failed.size > failedBefore) {
-        await execution.saveProgress({ roomIds: ids, failed: Object.fromEntries(failed) });
-      }
+        // A resumed run must not take the end of these for a success.
+        if (failed.size > failedBefore) {
+          await execution.saveProgress({ roomIds: ids, failed: Object.fromEntries(failed) });
+        }
+      });
     }
     // What could not start because something is away starts when it is back: the same rooms, by their stored ids.
     if (away !== undefined) throw away;
     return this.conclude(execution, ids.length, [...failed.values()]);
+  }
+
+  override async rollback(execution: Execution<'add_rooms'>): Promise<void> {
+    const chosen = execution.progress['roomIds'] as string[] | undefined;
+    if (chosen === undefined) return;
+    const name = execution.operation.scheduler;
+    const { rooms } = await this.rooms.readFleet(name);
+    const running = new Set(rooms.filter(({ status }) => !isEnding.has(status)).map((room) => room.id));
+    const started = chosen.filter((id) => running.has(id));
+    if (execution.rollback === 'error') {
+      if (started.length > 0) await execution.record(`kept the ${started.length} rooms that started: they are wanted`);
+      return;
+    }
+    let removed = 0;
+    const spared: string[] = [];
+    const failed: EndedRooms['failed'] = [];
+    // Also those that nobody knows: a start that is still on its way must not come to anything.
+    for (let start = 0; start < chosen.length; start += roomsPerStep) {
+      const ids = chosen.slice(start, start + roomsPerStep);
+      const ended = await execution.step('rollback: end rooms', () => this.lifecycle.endRooms(name, ids, 'scale_down'));
+      removed += ended.removed.filter((id) => running.has(id)).length;
+      spared.push(...ended.spared);
+      failed.push(...ended.failed);
+    }
+    const away = failed.find(({ error }) => error instanceof DomainError && error.kind === 'unavailable');
+    if (away !== undefined) throw away.error;
+    if (spared.length > 0) await execution.record(`left alone, a match runs there: [${spared.join(' ')}]`);
+    await execution.record(`removed ${removed} of the ${started.length} rooms that had started`);
+    if (failed.length > 0) {
+      throw new DomainError(
+        'internal',
+        'operation.rooms_not_removed',
+        `${failed.length} rooms could not be removed: ${messageOf(failed[0]!.error)}`,
+      );
+    }
   }
 
   /** Which rooms this operation starts is decided once: a resumed run starts the same ones, never N more. */

@@ -9,6 +9,7 @@ import { Executor, type Execution, type ExecutionResult } from '../executor';
 @Injectable()
 export class CreateSchedulerExecutor extends Executor<'create_scheduler'> {
   readonly definition = 'create_scheduler';
+  readonly steps = ['create in runtime', 'open', 'rollback: delete in runtime', 'rollback: delete scheduler'];
 
   constructor(
     private readonly runtime: Runtime,
@@ -26,21 +27,24 @@ export class CreateSchedulerExecutor extends Executor<'create_scheduler'> {
       throw new DomainError('not_found', 'scheduler.not_found', `scheduler ${name} not found`);
     }
     try {
-      await this.runtime.createScheduler(name, execution.operation.id);
+      await execution.step('create in runtime', () => this.runtime.createScheduler(name, execution.operation.id));
     } catch (error) {
       if (!(error instanceof DomainError) || error.kind === 'unavailable') throw error;
       throw new DomainError(error.kind, error.code, `error creating scheduler in runtime: ${messageOf(error)}`, {
         cause: error,
       });
     }
-    await execution.commit(() => this.schedulers.setState(name, 'in-sync'));
+    await execution.step('open', () => execution.commit(() => this.schedulers.setState(name, 'in-sync')));
     return { lookAgain: 'now' };
   }
 
   override async rollback(execution: Execution<'create_scheduler'>, scheduler: Scheduler | null): Promise<void> {
     const name = execution.operation.scheduler;
-    await this.runtime.deleteScheduler(name, execution.operation.id);
+    const { id } = execution.operation;
+    await execution.step('rollback: delete in runtime', () => this.runtime.deleteScheduler(name, id));
     if (scheduler === null) return;
-    await execution.commit(() => this.schedulers.deleteScheduler(name));
+    await execution.step('rollback: delete scheduler', () =>
+      execution.commit(() => this.schedulers.deleteScheduler(name)),
+    );
   }
 }

@@ -8,6 +8,7 @@ import { Executor, type Execution, type ExecutionResult } from '../executor';
 @Injectable()
 export class HealthControllerExecutor extends Executor<'health_controller'> {
   readonly definition = 'health_controller';
+  readonly steps = ['plan and order'];
 
   constructor(private readonly healthCycle: HealthCycle) {
     super();
@@ -21,7 +22,7 @@ export class HealthControllerExecutor extends Executor<'health_controller'> {
       const name = execution.operation.scheduler;
       throw new DomainError('not_found', 'scheduler.not_found', `scheduler ${name} not found`);
     }
-    const tookAction = await this.healthCycle.act(scheduler, execution);
+    const tookAction = await execution.step('plan and order', () => this.healthCycle.act(scheduler, execution));
     return { input: { tookAction }, hidden: !tookAction };
   }
 }

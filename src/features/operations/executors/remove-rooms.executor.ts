@@ -2,13 +2,20 @@ import { Injectable } from '@nestjs/common';
 import { DomainError, messageOf } from '../../../domain/errors';
 import { Metrics } from '../../../ports/metrics';
 import { HealthCycle } from '../../reconciling/health-cycle';
-import { RoomLifecycle } from '../../rooms/room-lifecycle';
+import { RoomLifecycle, type EndedRooms } from '../../rooms/room-lifecycle';
 import { Executor, type Execution, type ExecutionResult } from '../executor';
 
-/** Ends the rooms that the operation names. Rooms that are gone already are fine; those with a match are left alone. */
+/** Rooms that end between two looks at the signal. */
+const roomsPerStep = 100;
+
+/**
+ * Ends the rooms that the operation names. Rooms that are gone already are fine; those with a match are left alone. What was
+ * told to end cannot be told to stay: stopped half-way, it says which rooms went.
+ */
 @Injectable()
 export class RemoveRoomsExecutor extends Executor<'remove_rooms'> {
   readonly definition = 'remove_rooms';
+  readonly steps = ['end rooms'];
 
   constructor(
     private readonly lifecycle: RoomLifecycle,
@@ -23,7 +30,17 @@ export class RemoveRoomsExecutor extends Executor<'remove_rooms'> {
     execution.signal.throwIfAborted();
     // A match may have begun since the rooms were chosen: only one that is still silent beyond doubt goes with its room.
     const silent = input.reason === 'expired_room' ? await this.healthCycle.findSilentMatches(scheduler) : undefined;
-    const ended = await this.lifecycle.endRooms(scheduler, input.roomIds, input.reason, silent);
+    const ended: EndedRooms = { removed: [], spared: [], failed: [] };
+    for (let start = 0; start < input.roomIds.length; start += roomsPerStep) {
+      const ids = input.roomIds.slice(start, start + roomsPerStep);
+      await execution.step('end rooms', async () => {
+        const batch = await this.lifecycle.endRooms(scheduler, ids, input.reason, silent);
+        ended.removed.push(...batch.removed);
+        ended.spared.push(...batch.spared);
+        ended.failed.push(...batch.failed);
+        await execution.saveProgress({ removed: ended.removed });
+      });
+    }
     const away = ended.failed.find(({ error }) => error instanceof DomainError && error.kind === 'unavailable');
     if (away !== undefined) throw away.error;
     for (const { id, error } of ended.failed) {
@@ -31,7 +48,6 @@ export class RemoveRoomsExecutor extends Executor<'remove_rooms'> {
       await execution.record(`error removing room "${id}". Reason => ${messageOf(error)}`);
     }
     if (ended.spared.length > 0) await execution.record(`left alone, a match runs there: [${ended.spared.join(' ')}]`);
-    await execution.record(`removed rooms: [${ended.removed.join(' ')}]`);
     if (ended.failed.length > 0) {
       throw new DomainError(
         'internal',
@@ -39,7 +55,16 @@ export class RemoveRoomsExecutor extends Executor<'remove_rooms'> {
         `${ended.failed.length} of ${input.roomIds.length} rooms could not be removed`,
       );
     }
+    await execution.record(removedLine(ended.removed));
     // No look at once: the rooms are only going now, and each rings when it is gone. Those that were spared do not ring.
     return ended.spared.length > 0 ? { lookAgain: 'later' } : {};
   }
+
+  override async rollback(execution: Execution<'remove_rooms'>): Promise<void> {
+    await execution.record(removedLine((execution.progress['removed'] ?? []) as string[]));
+  }
+}
+
+function removedLine(ids: string[]): string {
+  return `removed rooms: [${ids.join(' ')}]`;
 }

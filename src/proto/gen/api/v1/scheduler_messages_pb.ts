@@ -124,7 +124,7 @@ export type OptionalContainer = Message<"api.v1.OptionalContainer"> & {
   imagePullPolicy?: string | undefined;
 
   /**
-   * Replaces the whole command. An empty list changes nothing.
+   * Replaces the whole command. An empty list changes nothing; `extensions.clear` empties it.
    * Example: ["./game-room", "--players=32"]
    *
    * @generated from field: repeated string command = 4;
@@ -132,7 +132,7 @@ export type OptionalContainer = Message<"api.v1.OptionalContainer"> & {
   command: string[];
 
   /**
-   * Replaces the whole environment. An empty list changes nothing.
+   * Replaces the whole environment. An empty list changes nothing; `extensions.clear` empties it.
    *
    * @generated from field: repeated api.v1.ContainerEnvironment environment = 5;
    */
@@ -153,7 +153,7 @@ export type OptionalContainer = Message<"api.v1.OptionalContainer"> & {
   limits?: ContainerResources | undefined;
 
   /**
-   * Replaces all ports. An empty list changes nothing.
+   * Replaces all ports. An empty list changes nothing; `extensions.clear` removes them.
    *
    * @generated from field: repeated api.v1.ContainerPort ports = 8;
    */
@@ -505,7 +505,7 @@ export type OptionalSpec = Message<"api.v1.OptionalSpec"> & {
 
   /**
    * Merged by position: the first entry changes the first container. Further entries are appended and must be complete.
-   * An empty list changes nothing.
+   * An empty list changes nothing; `extensions.clear` removes single containers.
    *
    * @generated from field: repeated api.v1.OptionalContainer containers = 3;
    */

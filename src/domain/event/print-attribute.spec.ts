@@ -1,0 +1,50 @@
+import { printAttribute } from './print-attribute';
+
+describe('a value in an event’s metadata', () => {
+  // What Go 1.26 prints for the same JSON, value by value.
+  it.each<[string, unknown, string]>([
+    ['a text as it is', 'a b [c] map[d:e]', 'a b [c] map[d:e]'],
+    ['an empty text as nothing', '', ''],
+    ['true', true, 'true'],
+    ['false', false, 'false'],
+    ['null', null, '<nil>'],
+    ['zero', 0, '0'],
+    ['zero below zero', -0, '-0'],
+    ['an integer', 245, '245'],
+    ['a negative integer', -7, '-7'],
+    ['a fraction', 1.5, '1.5'],
+    ['a fraction that no binary number is', 0.1, '0.1'],
+    ['all the digits that it takes', 0.30000000000000004, '0.30000000000000004'],
+    ['no exponent below a million', 999999, '999999'],
+    ['no exponent below a million, however many digits follow', 999999.9, '999999.9'],
+    ['digits after the point without exponent', 123456.789, '123456.789'],
+    ['an exponent from a million on', 1000000, '1e+06'],
+    ['an exponent from a million on, below zero too', -1000000, '-1e+06'],
+    ['all digits before the exponent', 1234567, '1.234567e+06'],
+    ['the nearest number where JSON says more', JSON.parse('9007199254740993'), '9.007199254740992e+15'],
+    ['no more zeros in the exponent than two digits need', 1e21, '1e+21'],
+    ['three digits of exponent', 1e100, '1e+100'],
+    ['the largest number', Number.MAX_VALUE, '1.7976931348623157e+308'],
+    ['the smallest number', 5e-324, '5e-324'],
+    ['no exponent from a ten thousandth on', 0.0001, '0.0001'],
+    ['no exponent from a ten thousandth on, however many digits follow', 0.00012345, '0.00012345'],
+    ['an exponent below a ten thousandth', 0.000099999, '9.9999e-05'],
+    ['an exponent below a ten thousandth, below zero too', -0.00001, '-1e-05'],
+    ['no number', NaN, 'NaN'],
+    ['infinity', Infinity, '+Inf'],
+    ['infinity below zero', -Infinity, '-Inf'],
+    ['an empty list', [], '[]'],
+    ['a list', ['a', 'b'], '[a b]'],
+    ['a list of empty texts', ['', ''], '[ ]'],
+    ['every kind of value in a list', [1, 1000000, null, true, 'x y'], '[1 1e+06 <nil> true x y]'],
+    ['lists in lists', [[], [1, [2]]], '[[] [1 [2]]]'],
+    ['an empty object', {}, 'map[]'],
+    ['an object by its keys', { b: 1, a: 2, B: '', '': 0 }, 'map[:0 B: a:2 b:1]'],
+    ['keys before those that they begin', { ab: 1, a: 2, abc: 3 }, 'map[a:2 ab:1 abc:3]'],
+    ['numbers as keys by their texts', { 10: 'a', 9: 'b' }, 'map[10:a 9:b]'],
+    ['keys by code points', { '\uffff': 1, '😀': 2, é: 3, z: 4 }, 'map[z:4 é:3 \uffff:1 😀:2]'],
+    ['objects in objects and lists', { a: { c: [1e6, { z: null }] } }, 'map[a:map[c:[1e+06 map[z:<nil>]]]]'],
+  ])('prints %s', (_name, value, text) => {
+    expect(printAttribute(value)).toBe(text);
+  });
+});
