@@ -31,6 +31,8 @@ const shared = {
 
 /** @type {import('jest').Config} */
 module.exports = {
+  // Bounds hangs, no more: starting a server takes seconds on a busy machine.
+  testTimeout: 60_000,
   projects: [
     { ...shared, displayName: 'small', testMatch: ['<rootDir>/src/**/*.spec.ts', '<rootDir>/test/small/**/*.spec.ts'] },
     { ...shared, displayName: 'contract', testMatch: ['<rootDir>/test/contract/**/*.spec.ts'] },

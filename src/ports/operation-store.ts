@@ -104,8 +104,11 @@ export abstract class OperationStore {
   /** Fails if the token is not current, and keeps others from taking over until the running unit of work ends. */
   abstract assertHeld(held: HeldOperation): Promise<void>;
 
-  /** From here on it rolls back, also when another worker resumes it, and ends as `outcome`. Attempts are counted anew. */
-  abstract beginRollback(held: HeldOperation, outcome: RollbackOutcome, events: string[]): Promise<void>;
+  /**
+   * From here on it rolls back, also when another worker resumes it. Attempts are counted anew. Answers how it will end: as
+   * `outcome`, or `canceled` when somebody asked for that, whatever the executor made of it.
+   */
+  abstract beginRollback(held: HeldOperation, outcome: RollbackOutcome, events: string[]): Promise<RollbackOutcome>;
 
   /**
    * The end state, once. `alongside` writes in the same transaction, after the operation has left its slot and its gates

@@ -893,6 +893,35 @@ describe('a cancel', () => {
     expect(await historyOf(operation)).toEqual(['Created', 'Starting operation', ...canceledHistory]);
   });
 
+  it('is heard although the claim was committed and not yet answered', async () => {
+    const operation = await insert();
+    const heard = gate();
+    class SlowToAnswer extends PostgresOperationStore {
+      override async claimNext(...parameters: Parameters<OperationStore['claimNext']>) {
+        const held = await super.claimNext(...parameters);
+        if (held !== null) {
+          await requestCancel(operation);
+          await heard.opened;
+        }
+        return held;
+      }
+      override watchCancels(onCancel: (operationId: string) => void, signal: AbortSignal): Promise<void> {
+        const tell = (id: string): void => {
+          onCancel(id);
+          heard.open();
+        };
+        return super.watchCancels(tell, signal);
+      }
+    }
+    const worker = startWorker(new ToyExecutor(({ signal }) => aborted(signal), undo), {
+      operations: new SlowToAnswer(postgres.unitOfWork, postgres.listener),
+      leaseTtlMs: 600_000,
+    });
+    await followed();
+    await worker.runner.drain('arena');
+    expect(await statusOf(operation)).toBe('canceled');
+  });
+
   it('of an operation that waits does not wait for its time', async () => {
     const operation = await insert();
     const execute = recorded<ExecutionWait>({ waitMs: 60_000 });
@@ -947,6 +976,19 @@ describe('a cancel', () => {
     await eventually(async () => expect(await statusOf(dead.operation)).toBe('canceled'));
     expect(await historyOf(operation)).toEqual(['Created', ...canceledHistory]);
     expect(execute.calls).toBe(0);
+  });
+
+  it('is the end of an operation that failed before it heard of it', async () => {
+    const operation = await insert();
+    const worker = startWorker(
+      new ToyExecutor(async () => {
+        await requestCancel(operation);
+        throw new Error('the scheduler goes away');
+      }, undo),
+      { leaseTtlMs: 600_000 },
+    );
+    await worker.runner.drain('arena');
+    expect(await statusOf(operation)).toBe('canceled');
   });
 
   it('does not undo what was finished in that moment', async () => {

@@ -174,13 +174,23 @@ export class PostgresOperationStore extends OperationStore {
     if (rows.length === 0) throw leaseLost(held);
   }
 
-  override async beginRollback(held: HeldOperation, outcome: RollbackOutcome, events: string[]): Promise<void> {
-    await this.database.run(async () => {
-      await this.updateHeld(held, 'rollback = $3, attempt = 1', [outcome]);
+  override async beginRollback(
+    held: HeldOperation,
+    outcome: RollbackOutcome,
+    events: string[],
+  ): Promise<RollbackOutcome> {
+    const stored = await this.database.run(async () => {
+      const updated = await this.updateHeld(
+        held,
+        `rollback = CASE WHEN cancel_requested_at IS NULL THEN $3 ELSE 'canceled' END, attempt = 1`,
+        [outcome],
+      );
       for (const event of events) await this.insertEvent(held.operation.id, event);
+      return updated.cancel_requested_at === null ? outcome : 'canceled';
     });
-    held.rollback = outcome;
+    held.rollback = stored;
     held.operation = { ...held.operation, attempt: 1 };
+    return stored;
   }
 
   override async finish(held: HeldOperation, end: OperationEnd, alongside?: () => Promise<string[]>): Promise<void> {

@@ -188,14 +188,14 @@ export class OperationAttempt {
     const { operations, metrics } = this.parts;
     const { held, logger } = this;
     const { operation } = held;
-    const [outcome, events]: [RollbackOutcome, string[]] = isCanceled(reason)
+    const [wanted, events]: [RollbackOutcome, string[]] = isCanceled(reason)
       ? ['canceled', [messageOf(reason)]]
       : ['error', [messageOf(reason), 'operation execution failed']];
-    if (outcome === 'canceled') logger.info({}, 'operation canceled');
-    else logger.error({ err: messageOf(reason), stack: stackOf(reason) }, 'operation failed');
-    await takeStep(operation, 'rolling back', () =>
-      operations.beginRollback(held, outcome, [...events, 'Starting operation rollback']),
+    const outcome = await takeStep(operation, 'rolling back', () =>
+      operations.beginRollback(held, wanted, [...events, 'Starting operation rollback']),
     );
+    if (outcome === 'canceled') logger.info({ reason: messageOf(reason) }, 'operation canceled');
+    else logger.error({ err: messageOf(reason), stack: stackOf(reason) }, 'operation failed');
     metrics.operationExecuted({ ...labels(operation, scheduler), success: false, elapsedMs: this.ranForMs() });
     return this.rollBack(executor, scheduler, outcome);
   }

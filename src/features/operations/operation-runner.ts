@@ -17,6 +17,9 @@ export class OperationRunnerOptions extends AttemptLimits {
   readonly concurrency!: number;
 }
 
+/** Every worker hears of every cancel, and most are of operations that run elsewhere. */
+const cancelsRemembered = 1_000;
+
 interface Draining {
   run: Promise<void>;
   /** Since the last look that woke what waits. */
@@ -31,6 +34,8 @@ interface Draining {
 export class OperationRunner {
   private readonly draining = new Map<string, Draining>();
   private readonly attempts = new Map<string, OperationAttempt>();
+  /** Operations to cancel that are not running here: one may be on its way, its claim committed and not yet answered. */
+  private readonly cancels = new Set<string>();
   private readonly slots: Slots;
   private readonly parts: AttemptParts;
   private stopping = false;
@@ -67,7 +72,7 @@ export class OperationRunner {
    * then takes nothing more and gives running work back for another worker to resume.
    */
   async run(signal: AbortSignal): Promise<void> {
-    const following = this.operations.watchCancels((id) => this.attempts.get(id)?.cancel(), signal);
+    const following = this.operations.watchCancels((id) => this.cancel(id), signal);
     await new Promise<void>((resolve) => {
       if (signal.aborted) resolve();
       else signal.addEventListener('abort', () => resolve(), { once: true });
@@ -110,6 +115,14 @@ export class OperationRunner {
     }
   }
 
+  private cancel(id: string): void {
+    const attempt = this.attempts.get(id);
+    if (attempt !== undefined) return attempt.cancel();
+    this.cancels.add(id);
+    const [oldest] = this.cancels;
+    if (this.cancels.size > cancelsRemembered) this.cancels.delete(oldest!);
+  }
+
   private async claim(scheduler: string, wakeWaiting: boolean): Promise<HeldOperation | null> {
     const { owner, leaseTtlMs } = this.options;
     try {
@@ -128,6 +141,7 @@ export class OperationRunner {
     this.attempts.set(id, attempt);
     // The claim was on its way when the process was told to stop: `run` had no attempt of it to stop.
     if (this.stopping) attempt.stop();
+    if (this.cancels.delete(id)) attempt.cancel();
     try {
       return await attempt.run();
     } finally {
