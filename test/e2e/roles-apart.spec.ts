@@ -99,8 +99,8 @@ describe('roles in processes of their own', () => {
     );
   }, 60_000);
 
-  it('finish an operation whose worker was killed in the middle of it', async () => {
-    // Rooms that do not heed SIGTERM keep a deletion waiting for their grace period: that is the middle.
+  it('finish an operation that waits, though the worker that began it was killed', async () => {
+    // Rooms that do not heed SIGTERM keep a deletion waiting for their grace period.
     const stubborn = JSON.parse(sample) as {
       name: string;
       spec: { terminationGracePeriod: string; containers: { command: string[] }[] };
@@ -137,7 +137,7 @@ describe('roles in processes of their own', () => {
       timeoutMs: 30_000,
       everyMs: 50,
     });
-    expect(await events()).toContain('Resuming operation, attempt 2');
+    expect((await events()).filter((event) => event === 'Starting operation')).toHaveLength(1);
     expect(rooms.filter(isAlive)).toEqual([]);
     expect(
       (await management.get<{ schedulers: { name: string }[] }>('/schedulers')).schedulers.map(({ name }) => name),
