@@ -6,7 +6,10 @@ import { spawn } from 'node:child_process';
 
 const steps = [
   ['format', 'prettier --check --log-level warn .'],
-  ['lint', 'eslint --max-warnings 0 --cache --cache-location node_modules/.cache/maestro/eslint src test migrations'],
+  [
+    'lint',
+    'eslint --max-warnings 0 --cache --cache-location node_modules/.cache/maestro/eslint src test migrations bench',
+  ],
   ['types', 'tsc --noEmit'],
   ['dependency rules', 'depcruise src'],
   ['small tests', 'jest --selectProjects small --silent'],

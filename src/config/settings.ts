@@ -192,6 +192,23 @@ export const settings = {
     schema: url('http:', 'https:'),
     help: 'what rooms are told as MAESTRO_ROOMS_API_URL; default http://127.0.0.1:<port of the rooms API>',
   }),
+  roomsApiGrpcPort: required({
+    key: 'roomsApi.grpcPort',
+    schema: port,
+    default: '50052',
+    help: 'gRPC of the rooms API',
+  }),
+  roomsApiGrpcPublicAddress: optional({
+    key: 'roomsApi.grpcPublicAddress',
+    schema: z.string().regex(/^[^\s/]+:\d+$/, 'must be a host and a port, such as rooms.example.com:50052'),
+    help: 'what rooms are told as MAESTRO_ROOMS_GRPC_ADDRESS; default 127.0.0.1:<gRPC port of the rooms API>',
+  }),
+  maxMetadataBytes: required({
+    key: 'roomsApi.maxMetadataBytes',
+    schema: integer(1024),
+    default: '65536',
+    help: 'largest metadata of a ping or an event of a room, as JSON, bytes; a larger one is refused',
+  }),
   internalApiPort: required({
     key: 'internalApi.port',
     schema: port,
@@ -246,6 +263,12 @@ export const settings = {
     default: '60',
     help: 'how often in a row an operation may be interrupted (its worker dies, something is away) before it is given up',
   }),
+  operationCancelPollMs: required({
+    key: 'operations.cancelPollInterval',
+    schema: duration('s', 10),
+    default: '1s',
+    help: 'how often running work asks whether it is canceled, in case the notification was lost',
+  }),
   operationFirstRetryDelayMs: required({
     key: 'workers.firstRetryDelay',
     schema: duration('s', 10),
@@ -256,7 +279,7 @@ export const settings = {
     key: 'workers.retryDelay',
     schema: duration('s', 10),
     default: '5s',
-    help: 'after a failed operation, how soon the scheduler’s health is looked at again',
+    help: 'after a failed operation, how soon the scheduler’s health is looked at again; also the longest pause of workers.firstRetryDelay',
   }),
   wakeUpLockDurationMs: required({
     key: 'workers.wakeUps.lockDuration',
@@ -290,7 +313,7 @@ export const settings = {
     key: 'operations.deleteScheduler.pollInterval',
     schema: duration('s', 50),
     default: '1s',
-    help: 'how often a deletion looks whether its instances are gone, when nothing rings',
+    help: 'how often a deletion looks whether its instances are gone',
   }),
   deletePatienceMs: required({
     key: 'operations.deleteScheduler.patience',

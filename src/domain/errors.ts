@@ -14,6 +14,7 @@ export type ErrorKind =
   | 'unavailable'
   | 'unimplemented'
   | 'internal'
+  /** Expected, and v10 has no better word for it: its clients rely on this one. Surprises are `internal`. */
   | 'unknown';
 
 /**

@@ -46,6 +46,11 @@ export abstract class Metrics {
     scheduler: string,
     reason: 'unknown_scheduler' | 'unknown_room' | 'refused' | 'store_error',
   ): void;
+  /** Whether a caller was given a room. */
+  abstract allocationAnswered(
+    scheduler: string,
+    outcome: 'allocated' | 'no_ready_room' | 'rebuilding' | 'store_error' | 'unknown_scheduler',
+  ): void;
   abstract eventForwarded(event: ForwardedEvent): void;
   /** No forwarder was told of it. */
   abstract eventRefused(

@@ -46,6 +46,8 @@ export interface OperationEnd {
   hidden: boolean;
   /** The history's last line; null for none. */
   event: string | null;
+  /** Nothing is written, and DomainError `operation.canceled` (aborted) thrown, when somebody wants it canceled. */
+  unlessCanceled?: boolean;
 }
 
 /** How long ended operations are kept. Ages count from their end; *changes* are all that are no `healingDefinitions`. */
@@ -156,7 +158,10 @@ export abstract class OperationStore {
   /** The oldest operation of one of these definitions that has not ended; null when there is none. */
   abstract findOpen(scheduler: string, definitions: readonly OperationDefinition[]): Promise<Operation | null>;
 
-  /** Whether anything of this scheduler is pending or holds the slot. What waits is no work now. */
+  /**
+   * Whether anything of this scheduler runs or is about to. What waits is no work now, nor is what is put off, unless it
+   * heals: what it was ordered for is still to come.
+   */
   abstract isBusy(scheduler: string): Promise<boolean>;
 
   /**

@@ -44,6 +44,24 @@ export type InstanceOutcome =
   /** No record, and `adopt` was false: nothing was written. */
   | { outcome: 'unknown_room' };
 
+/** Which ready rooms may be given out. */
+export interface AllocationLimits {
+  /** A room that has said nothing for longer may be dead: it is left out. Milliseconds. */
+  pingTimeoutMs: number;
+  /**
+   * For this long after it was found without a record (the state was lost), a room is left out: a caller may have been given
+   * it before, and its players are on their way. Milliseconds.
+   */
+  adoptionHoldMs: number;
+}
+
+export type AllocationOutcome =
+  | { outcome: 'allocated'; room: string; address: RoomAddress }
+  /** Also for a scheduler that nobody knows: nothing was written. */
+  | { outcome: 'no_ready_room' }
+  /** The state was lost and is not whole again (`markSynced`): nothing is given out, nothing was written. */
+  | { outcome: 'rebuilding' };
+
 export interface FleetSnapshot {
   rooms: Room[];
   /** The store's clock, milliseconds since the epoch, when the snapshot began. */
@@ -72,6 +90,13 @@ export abstract class RoomStore {
 
   /** One round trip. */
   abstract applyPing(ping: Ping, settings: StatusSettings): Promise<PingOutcome>;
+
+  /**
+   * Gives a ready room to a caller: the room is `allocated` from now on, and no other caller gets it. Never a validation room,
+   * one without address, or one that `limits` leave out. The room that became ready last goes first: it is of the newest
+   * version that there is, and the least likely to have died unheard. One round trip.
+   */
+  abstract allocateRoom(scheduler: string, limits: AllocationLimits): Promise<AllocationOutcome>;
 
   /**
    * What the watch (or the creating call) says of an instance.

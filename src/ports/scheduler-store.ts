@@ -71,8 +71,8 @@ export abstract class SchedulerStore {
   /** Writes one column, so that no concurrent edit of the definition is lost. */
   abstract setLastDownscale(name: string, at: Date): Promise<void>;
 
-  /** With all versions. Idempotent. */
-  abstract deleteScheduler(name: string): Promise<void>;
+  /** With all versions. False when it is gone: another scheduler of the same name, created at another time, is left alone. */
+  abstract deleteScheduler(scheduler: Pick<Scheduler, 'name' | 'createdAt'>): Promise<boolean>;
 
   /**
    * Calls `onChange` with a scheduler's name soon after it was created, changed or deleted, by whichever process, and with

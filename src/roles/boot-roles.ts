@@ -9,6 +9,7 @@ import { DependencyChecks } from '../api/internal/readiness-checks';
 import { managementGrpcServices } from '../api/management/management-grpc-services';
 import { managementOpenApi } from '../api/management/management-api.module';
 import { roomsOpenApi } from '../api/rooms/rooms-api.module';
+import { roomsGrpcServices } from '../api/rooms/rooms-grpc-services';
 import { listenerOf, listenFailure, type Listener } from './listeners';
 import { managementApiRole } from './management-api.role';
 import { MetricsReporterRole } from './metrics-reporter.role';
@@ -88,13 +89,14 @@ function boot(role: Role, resources: ProcessResources): Promise<RunningPart> {
         service: role,
         openApi: managementOpenApi,
         ...listenerOf(role, config),
-        grpcServices: managementGrpcServices,
+        grpc: { ...listenerOf('management-api/grpc', config), services: managementGrpcServices },
       });
     case 'rooms-api':
       return listen(resources, roomsApiRole(resources), {
         service: role,
         openApi: roomsOpenApi,
         ...listenerOf(role, config),
+        grpc: { ...listenerOf('rooms-api/grpc', config), services: roomsGrpcServices },
       });
     case 'worker':
       return startContext(resources, WorkerRole.with(resources));
@@ -115,8 +117,12 @@ function startContext(resources: ProcessResources, module: DynamicModule): Promi
 interface ApiListener extends Listener {
   service: string;
   openApi?: { title: string; description: string };
-  /** Finds in the application what answers each service over gRPC. */
-  grpcServices?: (application: INestApplicationContext) => GrpcService[];
+  grpc?: GrpcListener;
+}
+
+interface GrpcListener extends Listener {
+  /** Finds in the application what answers each service. */
+  services: (application: INestApplicationContext) => GrpcService[];
 }
 
 async function listen(resources: ProcessResources, module: DynamicModule, listener: ApiListener): Promise<RunningPart> {
@@ -129,8 +135,8 @@ async function listen(resources: ProcessResources, module: DynamicModule, listen
     ...(listener.openApi === undefined ? {} : { openApi: listener.openApi }),
   });
   await bind(application, listener, config.host);
-  const { grpcServices } = listener;
-  return grpcServices === undefined ? application : withGrpc(resources, application, listener.service, grpcServices);
+  const { grpc, service } = listener;
+  return grpc === undefined ? application : withGrpc(resources, application, service, grpc);
 }
 
 /** Serves an application's handlers over gRPC too, until it is closed. */
@@ -138,14 +144,13 @@ async function withGrpc(
   resources: ProcessResources,
   application: INestApplicationContext,
   component: string,
-  grpcServices: NonNullable<ApiListener['grpcServices']>,
+  listener: GrpcListener,
 ): Promise<RunningPart> {
   const { config, logger, registry } = resources;
-  const listener = listenerOf('management-api/grpc', config);
   const checks = dependencyChecks(resources);
   try {
     const server = await startGrpcServer({
-      services: grpcServices(application),
+      services: listener.services(application),
       host: config.host,
       port: listener.port,
       logger: logger.child({ component }),

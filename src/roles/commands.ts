@@ -58,7 +58,7 @@ export async function start(options: GlobalOptions & { roles: string }): Promise
     closers.push(() => resources.close());
     if (isEverything) {
       await assertV10Unshadowed(resources.dataSource);
-      await migratePostgres(resources.dataSource);
+      await migratePostgres(resources.dataSource, { onWait: (message) => logger.info({}, message) });
     } else await assertMigrated(resources.dataSource);
     const running = await bootRoles(roles, resources);
     // Only the process that is everything, with servers of its own, ends the rooms: it is somebody's terminal.
@@ -86,7 +86,7 @@ export async function migrate(options: GlobalOptions): Promise<void> {
   });
   try {
     await assertV10Unshadowed(dataSource);
-    const ran = await migratePostgres(dataSource);
+    const ran = await migratePostgres(dataSource, { onWait: (message) => logger.info({}, message) });
     logger.info({ migrations: ran }, ran.length > 0 ? 'the database was migrated' : 'the database is up to date');
   } finally {
     await dataSource.destroy();
@@ -238,6 +238,7 @@ async function welcome(config: Config, logger: Logger, { embedded, ...urls }: Se
       managementUrl,
       managementGrpc: `${host}:${config.managementApiGrpcPort}`,
       roomsUrl: `http://${host}:${config.roomsApiPort}`,
+      roomsGrpc: `${host}:${config.roomsApiGrpcPort}`,
       internalUrl: `http://${host}:${config.internalApiPort}`,
       postgres: `${embedded?.postgresUrl ? 'embedded ' : ''}PostgreSQL at ${describeTarget(urls.postgresUrl)}`,
       redis: `${embedded?.redisDescription ?? 'Redis'} at ${new URL(urls.redisUrl).host}`,

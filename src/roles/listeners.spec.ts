@@ -33,6 +33,7 @@ describe('assertPortsFree', () => {
     ...loadConfig({ environment: {} }).config,
     managementApiPort: 0,
     roomsApiPort: 0,
+    roomsApiGrpcPort: 0,
     internalApiPort: 0,
     ...ports,
   });
@@ -47,6 +48,9 @@ describe('assertPortsFree', () => {
     );
     await expect(assertPortsFree(['rooms-api'], configWith({ roomsApiPort: busy }))).rejects.toMatchObject(
       inUse('MAESTRO_ROOMSAPI_PORT'),
+    );
+    await expect(assertPortsFree(['rooms-api'], configWith({ roomsApiGrpcPort: busy }))).rejects.toMatchObject(
+      inUse('MAESTRO_ROOMSAPI_GRPCPORT'),
     );
     await expect(assertPortsFree(['worker'], configWith({ internalApiPort: busy }))).rejects.toMatchObject(
       inUse('MAESTRO_INTERNALAPI_PORT'),

@@ -12,7 +12,7 @@ export interface Listener {
 }
 
 /** What listens in a process: an API over REST, or over gRPC. */
-export type ListenerName = 'management-api' | 'management-api/grpc' | 'rooms-api' | 'internal';
+export type ListenerName = 'management-api' | 'management-api/grpc' | 'rooms-api' | 'rooms-api/grpc' | 'internal';
 
 export function listenerOf(name: ListenerName, config: Config): Listener {
   switch (name) {
@@ -22,6 +22,8 @@ export function listenerOf(name: ListenerName, config: Config): Listener {
       return { port: config.managementApiGrpcPort, portKey: 'managementApi.grpcPort' };
     case 'rooms-api':
       return { port: config.roomsApiPort, portKey: 'roomsApi.port' };
+    case 'rooms-api/grpc':
+      return { port: config.roomsApiGrpcPort, portKey: 'roomsApi.grpcPort' };
     case 'internal':
       return { port: config.internalApiPort, portKey: 'internalApi.port' };
   }
@@ -36,7 +38,7 @@ export function listenerOf(name: ListenerName, config: Config): Listener {
 export async function assertPortsFree(roles: readonly Role[], config: Config): Promise<void> {
   const names: ListenerName[] = ['internal'];
   if (roles.includes('management-api')) names.push('management-api', 'management-api/grpc');
-  if (roles.includes('rooms-api')) names.push('rooms-api');
+  if (roles.includes('rooms-api')) names.push('rooms-api', 'rooms-api/grpc');
   for (const name of names) {
     const listener = listenerOf(name, config);
     if (listener.port !== 0) await probe(listener, config.host);

@@ -90,6 +90,7 @@ export async function openResources(
     {
       stateDir: config.stateDirectory,
       roomsApiUrl: config.roomsApiPublicUrl ?? `http://127.0.0.1:${config.roomsApiPort}`,
+      roomsGrpcAddress: config.roomsApiGrpcPublicAddress ?? `127.0.0.1:${config.roomsApiGrpcPort}`,
       environment,
     },
     logger,

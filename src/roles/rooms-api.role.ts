@@ -3,6 +3,8 @@ import { RoomsApiModule } from '../api/rooms/rooms-api.module';
 import { EventForwardingService } from '../features/events/event-forwarding.service';
 import { LoopHost } from '../features/loop-host';
 import { HearingHeartbeat } from '../features/rooms/hearing-heartbeat';
+import { RoomAddressesService } from '../features/rooms/room-addresses.service';
+import { RoomAllocationsService } from '../features/rooms/room-allocations.service';
 import { RoomPingsService } from '../features/rooms/room-pings.service';
 import { SchedulerSettingsCache } from '../features/schedulers/scheduler-settings';
 import type { ProcessResources } from './process-resources';
@@ -15,6 +17,8 @@ export function roomsApiRole(resources: ProcessResources): DynamicModule {
       ...portProviders(resources),
       RoomPingsService,
       EventForwardingService,
+      RoomAddressesService,
+      RoomAllocationsService,
       HearingHeartbeat,
       {
         provide: LoopHost,

@@ -1,4 +1,5 @@
 import type { Provider } from '@nestjs/common';
+import { RoomsApiOptions } from '../api/rooms/rooms-handlers';
 import { AddRoomsOptions } from '../features/operations/executors/add-rooms.executor';
 import { CreateNewVersionOptions } from '../features/operations/executors/create-new-version.executor';
 import { DeleteSchedulerOptions } from '../features/operations/executors/delete-scheduler.executor';
@@ -9,6 +10,7 @@ import { HealthCycleOptions } from '../features/reconciling/health-cycle';
 import { HealthScheduleOptions } from '../features/reconciling/health-schedule';
 import { FleetReporterOptions } from '../features/reporting/fleet-reporter';
 import { HearingHeartbeatOptions } from '../features/rooms/hearing-heartbeat';
+import { RoomAllocationsOptions } from '../features/rooms/room-allocations.service';
 import { RoomLifecycleOptions } from '../features/rooms/room-lifecycle';
 import { RoomPingsOptions } from '../features/rooms/room-pings.service';
 import { SchedulerSettingsCache, SchedulerSettingsOptions } from '../features/schedulers/scheduler-settings';
@@ -54,6 +56,7 @@ function optionProviders({ config, owner }: ProcessResources): Provider[] {
       leaseTtlMs: config.operationLeaseTtlMs,
       concurrency: config.operationConcurrency,
       maxAttempts: config.operationMaxAttempts,
+      cancelPollMs: config.operationCancelPollMs,
       firstRetryDelayMs: config.operationFirstRetryDelayMs,
       retryDelayMs: config.operationRetryDelayMs,
       deadlineMs: {
@@ -108,6 +111,12 @@ function optionProviders({ config, owner }: ProcessResources): Provider[] {
     }),
     options(RoomLifecycleOptions, { allocationTtlMs, fallbackPortRange: config.fallbackPortRange }),
     options(RoomPingsOptions, { allocationTtlMs }),
+    options(RoomAllocationsOptions, {
+      pingTimeoutMs: config.roomPingTimeoutMs,
+      // Players who were sent to a room just before the state was lost have arrived by then, and the room has said so.
+      adoptionHoldMs: 30_000,
+    }),
+    options(RoomsApiOptions, { maxMetadataBytes: config.maxMetadataBytes }),
     options(HearingHeartbeatOptions, { intervalMs: config.hearingIntervalMs }),
     options(InstanceWatchOptions, {
       owner,

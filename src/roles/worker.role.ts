@@ -24,7 +24,8 @@ import { WakeUpAnswers } from '../ports/wake-ups';
 import type { ProcessResources } from './process-resources';
 import { portProviders } from './shared-providers';
 
-const executors = [
+/** One for each kind of operation. */
+export const executors = [
   CreateSchedulerExecutor,
   CreateNewVersionExecutor,
   SwitchActiveVersionExecutor,
@@ -60,10 +61,13 @@ export class WorkerRole {
         OperationRetention,
         HealthSchedule,
         { provide: WakeUpAnswers, useClass: WorkerWakeUpAnswers },
-        ...wakeUpProcessors({
-          lockDurationMs: resources.config.wakeUpLockDurationMs,
-          stalledIntervalMs: resources.config.wakeUpStalledIntervalMs,
-        }),
+        ...wakeUpProcessors(
+          {
+            lockDurationMs: resources.config.wakeUpLockDurationMs,
+            stalledIntervalMs: resources.config.wakeUpStalledIntervalMs,
+          },
+          resources.config.operationConcurrency,
+        ),
         WakeUpQueueErrors,
         {
           provide: LoopHost,

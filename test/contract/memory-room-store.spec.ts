@@ -6,7 +6,7 @@ describeRoomStore('MemoryRoomStore', async () => {
   return {
     store,
     loseEverything: async () => store.loseEverything(),
-    allocateRoom: async (scheduler, id, agoMs) => store.allocateRoom(scheduler, id, agoMs),
+    giveRoom: async (scheduler, id, agoMs) => store.giveRoom(scheduler, id, agoMs),
     ageTombstone: async (scheduler, id, byMs) => store.ageTombstone(scheduler, id, byMs),
     breakCounters: async () => null,
     close: async () => undefined,

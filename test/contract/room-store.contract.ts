@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { FleetCounts, Instance, RoomStatus } from '../../src/domain/room/room';
 import { instanceStatuses, roomStatuses } from '../../src/domain/room/room';
 import type { Ping, RoomStore, StatusSettings } from '../../src/ports/room-store';
+import { eventually } from '../support/eventually';
 
 /** A store and the hands that a test needs besides the port: what time, other features and mishaps do. */
 export interface RoomStoreUnderTest {
@@ -9,7 +10,7 @@ export interface RoomStoreUnderTest {
   /** A flush, or a fail-over to an empty node. */
   loseEverything(): Promise<void>;
   /** The room was given to a caller, `agoMs` ago. */
-  allocateRoom(scheduler: string, id: string, agoMs: number): Promise<void>;
+  giveRoom(scheduler: string, id: string, agoMs: number): Promise<void>;
   /** The room's end lies `byMs` further back. */
   ageTombstone(scheduler: string, id: string, byMs: number): Promise<void>;
   /** Makes counters wrong and says how many; null when the store has none of its own. */
@@ -289,7 +290,7 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
 
       it('keeps an allocated room allocated until its ping says occupied', async () => {
         await roomThatSaid('ready');
-        await under.allocateRoom(scheduler, 'arena-1', 30_000);
+        await under.giveRoom(scheduler, 'arena-1', 30_000);
         await expect(store.applyPing(ping('ready'), oneMatch)).resolves.toEqual({
           outcome: 'applied',
           from: 'allocated',
@@ -308,13 +309,183 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
 
       it('makes an allocated room ready again when the allocation is too old', async () => {
         await roomThatSaid('ready');
-        await under.allocateRoom(scheduler, 'arena-1', 90_000);
+        await under.giveRoom(scheduler, 'arena-1', 90_000);
         await expect(store.applyPing(ping('ready'), oneMatch)).resolves.toEqual({
           outcome: 'applied',
           from: 'allocated',
           to: 'ready',
           validation: false,
         });
+      });
+    });
+
+    describe('allocateRoom', () => {
+      const limits = { pingTimeoutMs: 60_000, adoptionHoldMs: 60_000 };
+      const none = { outcome: 'no_ready_room' };
+      const { address } = instance();
+
+      beforeEach(() => store.markSynced());
+
+      async function readyRoom(id: string, changes: Partial<Instance> = {}, settings = oneMatch) {
+        await create(id, changes.validation);
+        await store.applyInstance(instance({ id, ...changes }), settings, watched);
+        await store.applyPing(ping('ready', 0, null, id), settings);
+      }
+
+      it('gives a ready room with its address, and counts it as allocated', async () => {
+        await readyRoom('arena-1');
+        const { nowMs } = await store.readFleet(scheduler);
+        expect(await store.allocateRoom(scheduler, limits)).toEqual({ outcome: 'allocated', room: 'arena-1', address });
+        const room = await store.getRoom(scheduler, 'arena-1');
+        expect(room).toMatchObject({ status: 'allocated', pingStatus: 'ready' });
+        expect(room!.allocatedAtMs).toBeGreaterThanOrEqual(nowMs);
+        expect(room!.statusSinceMs).toBe(room!.allocatedAtMs);
+        expect(await store.countFleet(scheduler)).toEqual(counts({ rooms: { allocated: 1 }, instances: { ready: 1 } }));
+        expect(await store.recountFleet(scheduler)).toEqual({ repaired: 0 });
+      });
+
+      it('gives each room to one of many callers, and then none', async () => {
+        const ids = Array.from({ length: 10 }, (_, number) => `arena-${number}`);
+        await Promise.all(ids.map((id) => readyRoom(id)));
+        const answers = await Promise.all(Array.from({ length: 30 }, () => store.allocateRoom(scheduler, limits)));
+        const given = answers.flatMap((answer) => (answer.outcome === 'allocated' ? [answer.room] : []));
+        expect(given.sort()).toEqual(ids);
+        expect(answers.filter(({ outcome }) => outcome === 'no_ready_room')).toHaveLength(20);
+        expect(await store.recountFleet(scheduler)).toEqual({ repaired: 0 });
+      });
+
+      it('gives the room first that became ready last', async () => {
+        for (const id of ['arena-2', 'arena-3', 'arena-1']) {
+          await readyRoom(id);
+          await sleep(5);
+        }
+        const order: unknown[] = [];
+        for (let turn = 0; turn < 3; turn++) order.push(await store.allocateRoom(scheduler, limits));
+        expect(order).toMatchObject([{ room: 'arena-1' }, { room: 'arena-3' }, { room: 'arena-2' }]);
+      });
+
+      it('gives no room that it does not have, and writes nothing', async () => {
+        expect(await store.allocateRoom('nobody', limits)).toEqual(none);
+        expect(await store.listSchedulers()).toEqual([]);
+      });
+
+      it.each<[string, () => Promise<unknown>]>([
+        ['pending', () => create()],
+        ['ready for the runtime and has not pinged', () => store.applyInstance(instance(), oneMatch, watched)],
+        ['occupied', () => roomThatSaid('occupied', 1)],
+        ['active', () => roomThatSaid('ready', 1, threeMatches)],
+        ['terminating', () => roomThatSaid('terminating')],
+        ['terminated', () => roomThatSaid('terminated')],
+        [
+          'ready, and was marked to end',
+          async () => {
+            await roomThatSaid('ready');
+            await store.terminateRooms(scheduler, ['arena-1']);
+          },
+        ],
+        [
+          'ready, and its instance is not any more',
+          async () => {
+            await roomThatSaid('ready');
+            await store.applyInstance(instance({ status: 'pending', generation: 2 }), oneMatch, watched);
+          },
+        ],
+        [
+          'ready, and its instance failed',
+          async () => {
+            await roomThatSaid('ready');
+            await store.applyInstance(instance({ status: 'error', generation: 2 }), oneMatch, watched);
+          },
+        ],
+        ['a validation room', () => readyRoom('arena-1', { validation: true })],
+        ['without address', () => readyRoom('arena-1', { address: null })],
+        [
+          'allocated already',
+          async () => {
+            await roomThatSaid('ready');
+            await store.allocateRoom(scheduler, limits);
+          },
+        ],
+        [
+          'over',
+          async () => {
+            await roomThatSaid('ready');
+            await store.endRoom(scheduler, 'arena-1');
+          },
+        ],
+      ])('gives no room that is %s', async (_case, prepare) => {
+        await prepare();
+        const before = await store.readFleet(scheduler);
+        expect(await store.allocateRoom(scheduler, limits)).toEqual(none);
+        expect((await store.readFleet(scheduler)).rooms).toEqual(before.rooms);
+      });
+
+      it('leaves out what has not pinged for too long, and gives what has', async () => {
+        await readyRoom('arena-1');
+        await readyRoom('arena-2');
+        await sleep(30);
+        const short = { ...limits, pingTimeoutMs: 20 };
+        expect(await store.allocateRoom(scheduler, short)).toEqual(none);
+        // On a slow machine the ping may be too old by the time of the look: then it pings again.
+        await eventually(async () => {
+          await store.applyPing(ping('ready', 0, null, 'arena-1'), oneMatch);
+          const answer = await store.allocateRoom(scheduler, short);
+          expect(answer).toMatchObject({ outcome: 'allocated' });
+        });
+        expect(await statusOf('arena-1')).toBe('allocated');
+        expect(await statusOf('arena-2')).toBe('ready');
+        expect(await store.allocateRoom(scheduler, limits)).toMatchObject({ room: 'arena-2' });
+      });
+
+      it('holds back a room that was found without a record, because somebody may have been given it', async () => {
+        await store.applyInstance(instance(), oneMatch, listed);
+        await store.applyPing(ping('ready'), oneMatch);
+        expect(await store.allocateRoom(scheduler, limits)).toEqual(none);
+        expect(await store.allocateRoom(scheduler, { ...limits, adoptionHoldMs: 0 })).toMatchObject({
+          room: 'arena-1',
+        });
+      });
+
+      it('passes over any number of rooms that may not be given', async () => {
+        await readyRoom('arena-0');
+        await sleep(5);
+        for (let number = 1; number <= 45; number++) await readyRoom(`arena-${number}`, { address: null });
+        expect(await store.allocateRoom(scheduler, limits)).toMatchObject({ room: 'arena-0' });
+      });
+
+      it('gives a room for several matches as long as none runs in it', async () => {
+        await readyRoom('arena-1', {}, threeMatches);
+        expect(await store.allocateRoom(scheduler, limits)).toMatchObject({ room: 'arena-1' });
+        await store.applyPing(ping('ready'), threeMatches);
+        expect(await statusOf()).toBe('allocated');
+        expect(await store.allocateRoom(scheduler, limits)).toEqual(none);
+        await store.applyPing(ping('occupied', 1), threeMatches);
+        expect(await statusOf()).toBe('active');
+        expect(await store.allocateRoom(scheduler, limits)).toEqual(none);
+      });
+
+      it('gives a room again when its allocation is too old and it still says ready', async () => {
+        await readyRoom('arena-1');
+        await store.allocateRoom(scheduler, limits);
+        await sleep(5);
+        await store.applyPing(ping('ready'), { ...oneMatch, allocationTtlMs: 1 });
+        expect(await store.allocateRoom(scheduler, limits)).toMatchObject({ room: 'arena-1' });
+      });
+
+      it('keeps an address without ports as it is', async () => {
+        await readyRoom('arena-1', { address: { host: 'node-1.example', ports: [] } });
+        expect(await store.allocateRoom(scheduler, limits)).toMatchObject({
+          address: { host: 'node-1.example', ports: [] },
+        });
+      });
+
+      it('gives nothing until a watcher says that all rooms are here again', async () => {
+        await under.loseEverything();
+        await readyRoom('arena-1');
+        expect(await store.allocateRoom(scheduler, limits)).toEqual({ outcome: 'rebuilding' });
+        expect(await statusOf()).toBe('ready');
+        await store.markSynced();
+        expect(await store.allocateRoom(scheduler, limits)).toMatchObject({ room: 'arena-1' });
       });
     });
 
@@ -467,7 +638,7 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
 
       it('keeps an allocated room allocated when its instance is not ready for a moment', async () => {
         await roomThatSaid('ready');
-        await under.allocateRoom(scheduler, 'arena-1', 0);
+        await under.giveRoom(scheduler, 'arena-1', 0);
         const news = instance({ status: 'pending', generation: 2 });
         await expect(store.applyInstance(news, oneMatch, watched)).resolves.toMatchObject({ to: 'allocated' });
       });
@@ -574,7 +745,7 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
 
       it('spares an allocated room', async () => {
         await roomThatSaid('ready');
-        await under.allocateRoom(scheduler, 'arena-1', 0);
+        await under.giveRoom(scheduler, 'arena-1', 0);
         const outcomes = await store.terminateRooms(scheduler, ['arena-1']);
         expect([...outcomes]).toEqual([['arena-1', 'has_match']]);
       });

@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { RoomsService } from '../../src/proto/gen/api/v1/rooms_pb';
 import { SchedulersService } from '../../src/proto/gen/api/v1/schedulers_pb';
 import { GrpcClient } from '../support/grpc-client';
 import {
@@ -92,6 +94,20 @@ describe.each([['auto'], ['js']])('one command, with the embedded Redis chosen b
     const { schedulers } = await client.call(SchedulersService.method.getSchedulersInfo, {});
     expect(schedulers).toMatchObject([{ name: 'arena', roomsReady: 3 }]);
     client.close();
+  });
+
+  it('answers rooms over gRPC, at the address that they are told', async () => {
+    const address = `127.0.0.1:${maestro.ports.roomsGrpc}`;
+    expect(maestro.output).toContain(address);
+    const client = new GrpcClient(maestro.ports.roomsGrpc);
+    expect(await client.checkHealth('api.v1.RoomsService')).toBe('SERVING');
+    const [room, pid] = [...roomProcesses(state.path, 'arena')][0]!;
+    const answer = await client.call(RoomsService.method.getRoomAddress, { schedulerName: 'arena', roomName: room });
+    expect(answer).toMatchObject({ host: '127.0.0.1', ports: [{ name: 'clientPort', protocol: 'UDP' }] });
+    client.close();
+    if (process.platform !== 'linux') return;
+    const environment = readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0');
+    expect(environment).toContain(`MAESTRO_ROOMS_GRPC_ADDRESS=${address}`);
   });
 
   it('replaces a killed room within five seconds, with the history to show for it', async () => {

@@ -69,7 +69,7 @@ function openWorker(connection: Redis, answers: WakeUpAnswers): Promise<INestApp
       providers: [
         { provide: WakeUpAnswers, useValue: answers },
         { provide: Logger, useValue: new RecordedLog() },
-        ...wakeUpProcessors({ lockDurationMs: 5_000, stalledIntervalMs: 2_000 }),
+        ...wakeUpProcessors({ lockDurationMs: 5_000, stalledIntervalMs: 2_000 }, 50),
       ],
     },
     { logger: false },

@@ -194,7 +194,7 @@ describe('create_scheduler', () => {
   it('that was rolled back by a worker that died then leaves a new scheduler of that name alone', async () => {
     await worker.schedulers.createScheduler(name, aSchedulerDefinition());
     const dead = (await postgres.operations.claimNext(name, 'dead', 1))!;
-    await postgres.schedulers.deleteScheduler(name);
+    await postgres.schedulers.deleteScheduler((await postgres.schedulers.getScheduler(name))!);
     await worker.schedulers.createScheduler(name, aSchedulerDefinition());
     await eventually(async () => {
       await worker.runner.drain(name);
@@ -313,6 +313,16 @@ describe('add_rooms', () => {
       expect(await roomIds()).toEqual(await instanceIds());
     },
   );
+
+  it('asks a runtime that is away no more than a batch of times', async () => {
+    worker = openFleetWorker({ stores: postgres, rooms, runtime, batchSize: 2 });
+    await created();
+    runtime.calls.length = 0;
+    for (let count = 0; count < 10; count++) runtime.failNext('createInstance', away());
+    const operation = await run('add_rooms', { amount: 10 });
+    expect(operation.status).toBe('pending');
+    expect(runtime.calls.filter(({ method }) => method === 'createInstance')).toHaveLength(2);
+  });
 
   it('starts no more than asked when its worker dies in the middle and comes back to life', async () => {
     await created();
@@ -626,10 +636,12 @@ describe('delete_scheduler', () => {
     };
     await worker.runner.drain(name);
     const first = await patience();
-    expect(first).toEqual({ left: 1, patienceUntilMs: expect.any(Number) });
+    expect(first).toEqual({ left: 1, giveUpAtMs: expect.any(Number) });
+    // Of its own running time: the clocks of two machines need not agree.
+    expect((first as { giveUpAtMs: number }).giveUpAtMs).toBeLessThan(2 * 3_600_000);
     await openFleetWorker({ stores: another, rooms, runtime }).runner.drain(name);
     expect(await patience()).toEqual(first);
-    await postgres.sql(`UPDATE maestro.operations SET progress = jsonb_set(progress, '{patienceUntilMs}', '1')`);
+    await postgres.sql(`UPDATE maestro.operations SET progress = jsonb_set(progress, '{giveUpAtMs}', '1')`);
     await worker.runner.drain(name);
     expect((await postgres.operations.get(name, operationId))?.operation.status).toBe('error');
   });
@@ -665,13 +677,99 @@ describe('delete_scheduler', () => {
     });
   });
 
+  it.each([
+    ['before it cancels what is pending', 'getScheduler', false],
+    ['while it forgets the rooms', 'deleteScheduler', true],
+  ] as const)('leaves a newer scheduler of the name alone that comes %s', async (_, moment, wasCreated) => {
+    if (wasCreated) await created();
+    else await worker.schedulers.createScheduler(name, aSchedulerDefinition());
+    const creation = await postgres.operations.findOpen(name, ['create_scheduler']);
+    const { operationId } = await worker.schedulers.deleteScheduler(name);
+    const former = (await postgres.schedulers.getScheduler(name))!;
+    let isReplaced = false;
+    const replaceOnce = async (at: typeof moment): Promise<void> => {
+      if (isReplaced || at !== moment) return;
+      isReplaced = true;
+      if (creation !== null) await worker.operations.cancelOperation(name, creation.id);
+      else await another.schedulers.deleteScheduler(former);
+      await worker.schedulers.createScheduler(name, aSchedulerDefinition({ game: 'the new one' }));
+    };
+    const schedulers = Object.assign(Object.create(postgres.schedulers) as typeof postgres.schedulers, {
+      getScheduler: async (...args: [string]) => {
+        const found = await postgres.schedulers.getScheduler(...args);
+        await replaceOnce('getScheduler');
+        return found;
+      },
+    });
+    const forgetting = Object.assign(Object.create(rooms) as MemoryRoomStore, {
+      deleteScheduler: async (...args: [string]) => {
+        await rooms.deleteScheduler(...args);
+        await replaceOnce('deleteScheduler');
+      },
+    });
+    const stores = Object.assign(Object.create(postgres) as PostgresUnderTest, { schedulers });
+    await openFleetWorker({ stores, rooms: forgetting, runtime }).runner.drain(name);
+    expect((await postgres.operations.get(name, operationId))?.operation.status).toBe('finished');
+    expect(await worker.schedulers.getScheduler(name)).toMatchObject({
+      state: 'in-sync',
+      definition: { game: 'the new one' },
+    });
+    // The place of a creation that never ran was not there to be deleted, and the new scheduler's is its own.
+    expect(runtime.calls.filter(({ method }) => method === 'deleteScheduler')).toHaveLength(wasCreated ? 1 : 0);
+    expect((await operationsOf('final')).at(-1)).toMatchObject({ definition: 'create_scheduler', status: 'finished' });
+  });
+
+  it('never waits in a circle with who cancels what is pending and writes the scheduler', async () => {
+    await created();
+    const { operationId } = await worker.schedulers.deleteScheduler(name);
+    let canceling: Promise<void> | undefined;
+    const forgetting = Object.assign(Object.create(rooms) as MemoryRoomStore, {
+      deleteScheduler: async (...args: [string]) => {
+        await rooms.deleteScheduler(...args);
+        const order = { scheduler: name, definition: 'add_rooms', input: { amount: 1 }, actor: 'api' } as const;
+        const pending = (await postgres.operations.insert(order))!;
+        await new Promise<void>((isCanceled, fail) => {
+          canceling = another.unitOfWork.run(async () => {
+            await another.operations.cancel(name, pending.id, 'cancellation requested').catch(fail);
+            isCanceled();
+            await eventually(async () => {
+              const waiting = await postgres.sql(
+                `SELECT FROM pg_stat_activity WHERE application_name = 'test-stores' AND wait_event_type = 'Lock'`,
+              );
+              expect(waiting).toHaveLength(1);
+            });
+            await another.schedulers.setLastDownscale(name, new Date());
+          });
+        });
+      },
+    });
+    await openFleetWorker({ stores: postgres, rooms: forgetting, runtime }).runner.drain(name);
+    await canceling;
+    expect(await operationsOf('final')).toContainEqual(
+      expect.objectContaining({ id: operationId, status: 'finished', attempt: 1 }),
+    );
+  });
+
+  it('tells of the instances that are left once per halving', async () => {
+    await created();
+    const ids = await fleetOf(9);
+    const { operationId } = await worker.schedulers.deleteScheduler(name);
+    for (const id of ids) {
+      await worker.runner.drain(name);
+      runtime.end(id);
+    }
+    await worker.runner.drain(name);
+    const told = (await history({ scheduler: name, id: operationId })).filter((event) => event.startsWith('Waiting'));
+    expect(told.map((event) => Number(event.split(': ')[1]))).toEqual([9, 4, 2, 1]);
+  });
+
   it('that was carried out by a worker that died then leaves a new scheduler of that name alone', async () => {
     await created();
     const { operationId } = await worker.schedulers.deleteScheduler(name);
     const dead = (await postgres.operations.claimNext(name, 'dead', 1))!;
     expect(dead.operation.id).toBe(operationId);
     await runtime.deleteScheduler(name);
-    await postgres.schedulers.deleteScheduler(name);
+    await postgres.schedulers.deleteScheduler((await postgres.schedulers.getScheduler(name))!);
 
     await worker.schedulers.createScheduler(name, aSchedulerDefinition({ game: 'the new one' }));
     await eventually(async () => {
@@ -886,6 +984,23 @@ describe('a health cycle', () => {
     const operation = await run('health_controller', {});
     expect(operation).toMatchObject({ status: 'finished', input: { tookAction: false } });
     expect((await operationsOf('final')).map(({ id }) => id)).not.toContain(operation.id);
+  });
+
+  it('orders nothing while rooms are ordered that do not exist yet, and looks again', async () => {
+    await created({ roomsReplicas: 3 });
+    // Ordered by another look, and put off before its rooms had names.
+    const order = {
+      scheduler: name,
+      definition: 'add_rooms',
+      input: { amount: 3 },
+      actor: 'health_controller',
+    } as const;
+    const ordered = (await postgres.operations.insert(order))!;
+    await postgres.operations.release((await postgres.operations.claimNext(name, 'other', minuteMs))!, minuteMs);
+    const operation = await run('health_controller', {});
+    expect(operation).toMatchObject({ status: 'finished', input: { tookAction: false } });
+    expect(await operationsOf('pending')).toMatchObject([{ id: ordered.id }]);
+    expect(worker.wakeUps.rings).toContainEqual({ kind: 'health', scheduler: name, delayMs: 1_000 });
   });
 
   it('orders once, also when its end could not be written and it runs again', async () => {

@@ -111,7 +111,7 @@ describe('the reporter of fleets', () => {
     await create('two');
     const reporter = startReporter(postgres);
     await eventually(async () => expect((await seriesOf(reporter)).join()).toContain('scheduler="one"'));
-    await postgres.schedulers.deleteScheduler('one');
+    await postgres.schedulers.deleteScheduler((await postgres.schedulers.getScheduler('one'))!);
     await eventually(async () => expect((await seriesOf(reporter)).join()).not.toContain('scheduler="one"'));
     expect((await seriesOf(reporter)).join()).toContain('scheduler="two"');
   });

@@ -4,8 +4,8 @@ import { errorTable, httpErrors } from '../../src/api/http/error-table';
 import { createHttpApplication } from '../../src/api/http/http-application';
 import { ManagementApiModule, managementOpenApi } from '../../src/api/management/management-api.module';
 import { RoomsApiModule, roomsOpenApi } from '../../src/api/rooms/rooms-api.module';
-import { RoomPingsService } from '../../src/features/rooms/room-pings.service';
 import { fakeManagementFeatures } from '../support/fake-management-features';
+import { fakeRoomsFeatures } from '../support/fake-rooms-features';
 import { managementMethods, ownMethods } from '../support/management-wire';
 import { RecordedLog } from '../support/recorded-log';
 
@@ -24,10 +24,10 @@ describe('the OpenAPI documents', () => {
       }),
       { ...options, openApi: managementOpenApi },
     );
-    rooms = await createHttpApplication(
-      RoomsApiModule.register({ providers: [{ provide: RoomPingsService, useValue: {} }] }),
-      { ...options, openApi: roomsOpenApi },
-    );
+    rooms = await createHttpApplication(RoomsApiModule.register({ providers: fakeRoomsFeatures().providers }), {
+      ...options,
+      openApi: roomsOpenApi,
+    });
     apps.push(management, rooms);
     for (const app of apps) {
       await app.init();
@@ -86,7 +86,14 @@ describe('the OpenAPI documents', () => {
       'POST /schedulers/{schedulerName}/operations/{operationID}/cancel CancelOperation',
       'GET /schedulers/{schedulerName}/operations/{operationID}/details GetOperationDetails',
     ]);
-    expect(await routes(rooms)).toEqual(['PUT /scheduler/{schedulerName}/rooms/{roomID}/ping UpdateRoomWithPing']);
+    expect(await routes(rooms)).toEqual([
+      'PUT /scheduler/{schedulerName}/rooms/{roomID}/ping UpdateRoomWithPing',
+      'POST /scheduler/{schedulerName}/rooms/{roomID}/roomevent ForwardRoomEvent',
+      'POST /scheduler/{schedulerName}/rooms/{roomID}/playerevent ForwardPlayerEvent',
+      'PUT /scheduler/{schedulerName}/rooms/{roomID}/status UpdateRoomStatus',
+      'GET /scheduler/{schedulerName}/rooms/{roomID}/address GetRoomAddress',
+      'POST /scheduler/{schedulerName}/rooms/allocate AllocateRoom',
+    ]);
   });
 
   it('has a route for every rpc', async () => {

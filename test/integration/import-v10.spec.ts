@@ -442,7 +442,7 @@ describe('a scheduler that is here already', () => {
     [
       'was made here, by itself',
       async () => {
-        await postgres.schedulers.deleteScheduler('simple');
+        await postgres.schedulers.deleteScheduler((await postgres.schedulers.getScheduler('simple'))!);
         await postgres.schedulers.createScheduler('simple', aSchedulerDefinition());
       },
       /^it is another scheduler of this name: made \S+Z here, 2023-02-01T08:00:00\.123Z in v10$/,

@@ -319,7 +319,7 @@ describe('the watcher', () => {
     await synced();
     runtime.kill('room-1');
     await eventually(async () => expect(await watcher.registry.metrics()).toContain('scheduler="arena"'));
-    await postgres.schedulers.deleteScheduler('arena');
+    await postgres.schedulers.deleteScheduler((await postgres.schedulers.getScheduler('arena'))!);
     await eventually(async () => expect(await watcher.registry.metrics()).not.toContain('scheduler="arena"'));
   });
 });
@@ -387,6 +387,26 @@ describe('comparing a full list of instances with the room state', () => {
   });
 
   const deletions = () => runtime.calls.filter(({ method }) => method === 'deleteInstance').map(({ id }) => id);
+
+  it('compares all the rest while nobody can say what is stray, and keeps what it saw', async () => {
+    await startRoom('room-1');
+    nowMs += creationDeadlineMs;
+    const [plain] = await runtime.listInstances();
+    const left = { ...plain!, id: 'left', validation: true };
+    runtime.plant(left);
+    await reconciliation.compare([left], nowMs, { recounts: true });
+    const findOpen = jest.spyOn(postgres.operations, 'findOpen');
+    findOpen.mockRejectedValue(new DomainError('unavailable', 'postgres.unavailable', 'PostgreSQL is away'));
+    try {
+      expect(await reconciliation.compare([left], nowMs + 1_000, { recounts: true })).toEqual(new Set(['arena']));
+      expect(deletions()).toEqual([]);
+      expect(reconciliation.inDoubt).toBe(true);
+    } finally {
+      findOpen.mockRestore();
+    }
+    await reconciliation.compare([left], nowMs + minuteMs, { recounts: true });
+    expect(deletions()).toEqual(['left']);
+  });
 
   it('removes a record only when two lists in a row lack its instance', async () => {
     await startRoom('room-1');

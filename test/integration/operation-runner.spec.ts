@@ -87,13 +87,15 @@ interface WorkerOptions {
   maxAttempts?: number;
   deadlineMs?: number;
   rollbackDeadlineMs?: number;
+  /** The first pause after an interruption, and the longest. */
+  pauseMs?: number;
   stores?: PostgresStores;
   operations?: OperationStore;
 }
 
 /** Takes any executors: to the registry they are all of one kind. */
 function startWorker(executors: unknown, options: WorkerOptions = {}): Worker {
-  const { stores = postgres, leaseTtlMs = 5_000, maxAttempts = 10 } = options;
+  const { stores = postgres, leaseTtlMs = 5_000, maxAttempts = 10, pauseMs } = options;
   const { operations = stores.operations, deadlineMs = 600_000, rollbackDeadlineMs = 600_000 } = options;
   const all = (Array.isArray(executors) ? executors : [executors]) as Executor[];
   const wakeUps = new RecordedWakeUps();
@@ -116,8 +118,9 @@ function startWorker(executors: unknown, options: WorkerOptions = {}): Worker {
       concurrency: 50,
       leaseTtlMs,
       maxAttempts,
-      firstRetryDelayMs: retryDelayMs / 2,
-      retryDelayMs,
+      cancelPollMs: 60_000,
+      firstRetryDelayMs: pauseMs ?? retryDelayMs / 2,
+      retryDelayMs: pauseMs ?? retryDelayMs,
       deadlineMs: everyDeadline(deadlineMs),
       rollbackDeadlineMs,
     },
@@ -420,7 +423,7 @@ describe('a worker that dies', () => {
   it('after a deletion was carried out leaves nothing that touches a new scheduler of that name', async () => {
     await postgres.schedulers.createScheduler('arena', aSchedulerDefinition());
     await insert();
-    await postgres.schedulers.deleteScheduler('arena');
+    await postgres.schedulers.deleteScheduler((await postgres.schedulers.getScheduler('arena'))!);
     await postgres.schedulers.createScheduler('arena', aSchedulerDefinition());
     const seen: (Scheduler | null)[] = [];
     const executor = new ToyExecutor(async (_, scheduler) => {
@@ -991,19 +994,42 @@ describe('a cancel', () => {
     expect(await statusOf(operation)).toBe('canceled');
   });
 
-  it('does not undo what was finished in that moment', async () => {
+  it.each(['it heard of', 'it did not hear of'])(
+    'that %s undoes also what was done to the last step',
+    async (which) => {
+      const operation = await insert();
+      const execution = async ({ signal }: Execution<'add_rooms'>) => {
+        await requestCancel(operation);
+        return which === 'it heard of' ? aborted(signal).catch(() => ({})) : {};
+      };
+      class Deaf extends PostgresOperationStore {
+        override async watchCancels(): Promise<void> {}
+      }
+      const worker =
+        which === 'it heard of'
+          ? startWorker(new ToyExecutor(execution, undo))
+          : startWorker(new ToyExecutor(execution, undo), {
+              operations: new Deaf(postgres.unitOfWork, postgres.listener),
+            });
+      if (which === 'it heard of') await followed();
+      await worker.runner.drain('arena');
+      expect(await historyOf(operation)).toEqual(['Created', 'Starting operation', ...canceledHistory]);
+    },
+  );
+
+  it('comes too late for what cannot be undone', async () => {
     const operation = await insert();
     const rollback = recorded(undefined);
     const worker = startWorker(
       new ToyExecutor(async ({ signal }) => {
         await requestCancel(operation);
-        return aborted(signal).catch(() => ({}));
+        await aborted(signal).catch(() => undefined);
+        return { irrevocable: true };
       }, rollback),
     );
     await followed();
     await worker.runner.drain('arena');
-    expect(await statusOf(operation)).toBe('finished');
-    expect(rollback.calls).toBe(0);
+    expect([await statusOf(operation), rollback.calls]).toEqual(['finished', 0]);
   });
 
   it('does not act beside an executor that does not heed its signal', async () => {
@@ -1026,6 +1052,48 @@ describe('a cancel', () => {
     proceed.open();
     await drained;
     expect([rollback.calls, await statusOf(operation)]).toEqual([1, 'canceled']);
+  });
+
+  it('whose rollback fails leaves no state that only the operation would have ended', async () => {
+    const operation = await insert();
+    const abandoned: string[] = [];
+    class Stuck extends ToyExecutor {
+      override async abandon(): Promise<void> {
+        const { operation: seen } = (await another.operations.get(operation.scheduler, operation.id))!;
+        abandoned.push(seen.status);
+      }
+    }
+    const worker = startWorker(
+      new Stuck(
+        () => Promise.reject(new Error('it broke')),
+        () => Promise.reject(new Error('it cannot be undone')),
+      ),
+    );
+    await worker.runner.drain('arena');
+    // Seen from outside the transaction of the end.
+    expect([abandoned, await statusOf(operation)]).toEqual([['in_progress'], 'error']);
+  });
+
+  it('waits for the end of a back-off when its rollback met something away', async () => {
+    const operation = await insert();
+    let rollbacks = 0;
+    const worker = startWorker(
+      new ToyExecutor(
+        async ({ signal }) => {
+          await requestCancel(operation);
+          return aborted(signal);
+        },
+        async () => {
+          rollbacks += 1;
+          throw away();
+        },
+      ),
+      { pauseMs: 600_000 },
+    );
+    await followed();
+    await worker.runner.drain('arena');
+    await worker.runner.drain('arena');
+    expect([rollbacks, await statusOf(operation)]).toEqual([1, 'pending']);
   });
 
   it('ends as canceled, with the reason, when the rollback fails', async () => {

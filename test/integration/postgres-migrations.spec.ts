@@ -1,4 +1,4 @@
-import type { DataSource } from 'typeorm';
+import { DataSource, type DataSourceOptions } from 'typeorm';
 import {
   assertMigrated,
   connectPostgres,
@@ -8,6 +8,7 @@ import {
 import { DomainError } from '../../src/domain/errors';
 import { healingDefinitions, versionChanges } from '../../src/domain/operation/operation';
 import { chooseFreePort } from '../../src/adapters/embedded-servers/free-port';
+import { eventually } from '../support/eventually';
 import { startTestPostgres } from '../support/embedded-servers';
 
 // A database starts first, which takes its time on a busy machine.
@@ -123,6 +124,70 @@ describe('the database schema', () => {
       await Promise.all(others.map((each) => assertMigrated(each)));
     } finally {
       await Promise.all(others.map((each) => each.destroy()));
+    }
+  });
+
+  describe('of a process whose statements may take a short time only', () => {
+    let hurried: DataSource;
+
+    beforeEach(async () => {
+      hurried = await new DataSource({
+        ...(dataSource.options as Extract<DataSourceOptions, { type: 'postgres' }>),
+        extra: { statement_timeout: 100, query_timeout: 200 },
+      }).initialize();
+    });
+    afterEach(() => hurried.destroy());
+
+    /** Until a statement has waited for longer than such a process would wait. */
+    const untilOneWaitsLong = (): Promise<void> =>
+      eventually(async () => {
+        const waiting = await dataSource.query<unknown[]>(
+          `SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND clock_timestamp() - query_start > interval '400 ms'`,
+        );
+        expect(waiting).toHaveLength(1);
+      });
+
+    it('is migrated however long a statement of a migration takes', async () => {
+      await migratePostgres(dataSource);
+      await undo(dataSource, 1);
+      const holder = dataSource.createQueryRunner();
+      await holder.startTransaction();
+      await holder.query('LOCK TABLE maestro.operations IN ACCESS EXCLUSIVE MODE');
+      const ran = migratePostgres(hurried);
+      await Promise.race([untilOneWaitsLong(), ran]);
+      await holder.commitTransaction();
+      await holder.release();
+      expect(await ran).toEqual(migrationNames.slice(-1));
+    });
+
+    it('waits for another one that migrates, and says so', async () => {
+      const holder = await lockedMigrations();
+      const told: string[] = [];
+      const ran = migratePostgres(hurried, { onWait: (message) => told.push(message) });
+      await Promise.race([untilOneWaitsLong(), ran]);
+      await holder.free();
+      expect(await ran).toEqual(migrationNames);
+      expect(told).toEqual(['another process migrates the database; this one waits up to 1800 s for it']);
+    });
+
+    it('gives up in the end, and says why', async () => {
+      const holder = await lockedMigrations();
+      await expect(migratePostgres(hurried, { waitMs: 50 })).rejects.toMatchObject({
+        kind: 'unavailable',
+        code: 'postgres.migration_locked',
+      });
+      await holder.free();
+    });
+
+    async function lockedMigrations(): Promise<{ free(): Promise<void> }> {
+      const holder = dataSource.createQueryRunner();
+      await holder.query(`SELECT pg_advisory_lock(hashtext('maestro.migrations'))`);
+      return {
+        free: async () => {
+          await holder.query(`SELECT pg_advisory_unlock(hashtext('maestro.migrations'))`);
+          await holder.release();
+        },
+      };
     }
   });
 

@@ -641,7 +641,8 @@ describe('an operation that waits', () => {
     const [row] = await postgres.sql<{ not_before: Date }>(
       'SELECT not_before FROM maestro.operations WHERE NOT holds_slot AND lease_owner IS NULL',
     );
-    expect(await operationOf(id)).toEqual({ ...held.operation, waiting: true, leaseExpiresAt: row?.not_before });
+    const shown = new Date(row!.not_before.getTime() + 5_000);
+    expect(await operationOf(id)).toEqual({ ...held.operation, waiting: true, leaseExpiresAt: shown });
     await expect(postgres.operations.appendEvent(held, 'still here')).rejects.toMatchObject({
       code: 'operation.lease_lost',
     });
@@ -715,11 +716,12 @@ describe('an operation that waits', () => {
 
   it('keeps out another one that a worker was about to take when it took the slot and gave it back', async () => {
     await insert('create_scheduler');
-    const pending = await insert('create_new_scheduler_version');
     let second: Promise<HeldOperation | null> = Promise.resolve(null);
+    let pending!: Operation;
     await other.unitOfWork.run(async () => {
       const first = (await other.operations.claimNext('arena', 'first', ttlMs))!;
       expect(first.operation.definition).toBe('create_scheduler');
+      pending = await insert('delete_scheduler');
       second = claim('second');
       await untilBlocked();
       await other.operations.wait(first, ttlMs);
@@ -1032,10 +1034,17 @@ describe('whatever state operations are in', () => {
     if (isIn('expired')) return rows.find(({ stage }) => stage === 'expired');
     if (isIn('held')) return undefined;
     const isDue = (each: Row): boolean => !each.isPutOff || each.isCanceled;
+    const heals = (each: Row): boolean => healingDefinitions.includes(each.definition);
+    const overtakes = (each: Row): boolean => heals(each) || each.definition === 'delete_scheduler';
+    const isFirst = (each: Row): boolean =>
+      !rows.slice(0, rows.indexOf(each)).some((older) => older.stage === 'pending' && !overtakes(older));
     const candidates = rows.filter(
       (each) =>
         (each.stage === 'waiting' && (wakeWaiting || isDue(each))) ||
-        (each.stage === 'pending' && isDue(each) && (healingDefinitions.includes(each.definition) || !isIn('waiting'))),
+        (each.stage === 'pending' &&
+          isDue(each) &&
+          (heals(each) || !isIn('waiting')) &&
+          (overtakes(each) || each.isCanceled || isFirst(each))),
     );
     const rank = (each: Row) => [
       each.isCanceled ? 0 : 1,

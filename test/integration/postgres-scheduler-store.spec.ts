@@ -297,14 +297,14 @@ describe('the scheduler store on PostgreSQL', () => {
 
     it('does not look at the deletion of an earlier scheduler of the name', async () => {
       await insertDeletion().then(fail);
-      await postgres.schedulers.deleteScheduler('arena');
+      await postgres.schedulers.deleteScheduler((await postgres.schedulers.getScheduler('arena'))!);
       await create('arena');
       await postgres.schedulers.setState('arena', 'terminating');
       expect(await stateAfterReopen()).toBe('in-sync');
     });
 
     it('leaves what is not about to be deleted as it is', async () => {
-      await postgres.schedulers.deleteScheduler('arena');
+      await postgres.schedulers.deleteScheduler((await postgres.schedulers.getScheduler('arena'))!);
       await create('arena');
       expect(await stateAfterReopen()).toBe('creating');
       await postgres.schedulers.reopen('nobody');
@@ -362,13 +362,24 @@ describe('the scheduler store on PostgreSQL', () => {
   it('deletes a scheduler with its versions, again without effect', async () => {
     await create('arena');
     await create('other');
-    await postgres.schedulers.deleteScheduler('arena');
-    await postgres.schedulers.deleteScheduler('arena');
+    const scheduler = (await postgres.schedulers.getScheduler('arena'))!;
+    expect(await postgres.schedulers.deleteScheduler(scheduler)).toBe(true);
+    expect(await postgres.schedulers.deleteScheduler(scheduler)).toBe(false);
     expect(await postgres.schedulers.getScheduler('arena')).toBeNull();
     expect(await postgres.sql('SELECT scheduler_name FROM maestro.scheduler_versions')).toEqual([
       { scheduler_name: 'other' },
     ]);
     expect(await create('arena')).not.toBe('exists');
+  });
+
+  it('deletes no newer scheduler of the same name', async () => {
+    await create('arena');
+    const former = (await postgres.schedulers.getScheduler('arena'))!;
+    await postgres.schedulers.deleteScheduler(former);
+    await postgres.sql(`SELECT pg_sleep(0.002)`);
+    await create('arena');
+    expect(await postgres.schedulers.deleteScheduler(former)).toBe(false);
+    expect(await postgres.schedulers.getScheduler('arena')).not.toBeNull();
   });
 });
 
@@ -395,7 +406,7 @@ describe('the changes of schedulers', () => {
     await eventually(() => expect(heard).toEqual(['arena']));
     await other.schedulers.setState('arena', 'in-sync');
     await eventually(() => expect(heard).toEqual(['arena', 'arena']));
-    await other.schedulers.deleteScheduler('arena');
+    await other.schedulers.deleteScheduler((await other.schedulers.getScheduler('arena'))!);
     await eventually(() => expect(heard).toEqual(['arena', 'arena', 'arena']));
   });
 

@@ -1,3 +1,4 @@
+import { closeRedisConnection, createRedisConnection } from '../../src/adapters/redis/redis-connection';
 import { RedisRoomStore, type RoomRecord } from '../../src/adapters/redis/redis-room-store';
 import { schedulerKeys } from '../../src/adapters/redis/room-keys';
 import type { StatusSettings } from '../../src/ports/room-store';
@@ -23,6 +24,18 @@ describe('rooms in Redis', () => {
 
   function ping(room: string, metadata: string | null = null) {
     return under.store.applyPing({ scheduler, room, status: 'ready', runningMatches: 0, metadata }, settings);
+  }
+
+  async function makeReady(id: string, store = under.store): Promise<void> {
+    await store.createRoom({ id, scheduler, version: 'v1.0.0', validation: false });
+    const address = { host: id, ports: [] };
+    const { version, validation, status } = { version: 'v1.0.0', validation: false, status: 'ready' as const };
+    await store.applyInstance(
+      { id, scheduler, version, validation, status, description: '', address, createdAtMs: 1, generation: 1 },
+      settings,
+      { adopt: false, authoritative: false },
+    );
+    await store.applyPing({ scheduler, room: id, status: 'ready', runningMatches: 0, metadata: null }, settings);
   }
 
   /** What a piece of work sends: commands by name, as ioredis knows them, and how many writes carry them. */
@@ -52,6 +65,17 @@ describe('rooms in Redis', () => {
       const { commands, writes } = await sentBy(work);
       expect(commands).toEqual(new Array(50).fill('evalsha'));
       expect(writes).toBe(1);
+    });
+
+    it('of an allocation are one EVALSHA, whatever it finds', async () => {
+      const limits = { pingTimeoutMs: 60_000, adoptionHoldMs: 0 };
+      await under.store.markSynced();
+      await under.store.allocateRoom(scheduler, limits);
+      await makeReady('arena-1');
+      for (const outcome of ['allocated', 'no_ready_room']) {
+        const work = async () => expect(await under.store.allocateRoom(scheduler, limits)).toMatchObject({ outcome });
+        expect(await sentBy(work)).toEqual({ commands: ['evalsha'], writes: 1 });
+      }
     });
 
     it.each([
@@ -166,6 +190,56 @@ describe('rooms in Redis', () => {
       expect((await under.store.readFleet(odd)).rooms).toMatchObject([{ id: 'room "1"\n', scheduler: odd }]);
       expect(await under.store.listSchedulers()).toEqual([odd]);
     });
+  });
+
+  it('gives no room twice, whatever many callers and pings do at once', async () => {
+    // The server in JavaScript is slow.
+    const [roomCount, callers] = under.kind === 'js' ? [50, 20] : [1_000, 200];
+    const limits = { pingTimeoutMs: 60_000, adoptionHoldMs: 0 };
+    const clients = Array.from({ length: 4 }, (_, number) =>
+      createRedisConnection({ url: under.url, name: `test-caller-${number}`, commandTimeoutMs: 20_000 }),
+    );
+    try {
+      const stores = clients.map((client) => new RedisRoomStore(client));
+      await under.store.markSynced();
+      const ids = Array.from({ length: roomCount }, (_, number) => `arena-${number}`);
+      await Promise.all(ids.map((id, number) => makeReady(id, stores[number % 4])));
+
+      const given: string[] = [];
+      const callUntilThereIsNone = async (store: RedisRoomStore): Promise<void> => {
+        for (;;) {
+          const answer = await store.allocateRoom(scheduler, limits);
+          if (answer.outcome !== 'allocated') return;
+          expect(answer.address.host).toBe(answer.room);
+          given.push(answer.room);
+        }
+      };
+      await Promise.all([
+        ...Array.from({ length: callers }, (_, number) => callUntilThereIsNone(stores[number % 4]!)),
+        ...ids.map((id) => ping(id)),
+      ]);
+      expect(given.sort()).toEqual([...ids].sort());
+      expect(await under.store.recountFleet(scheduler)).toEqual({ repaired: 0 });
+      expect((await under.store.countFleet(scheduler)).rooms).toMatchObject({ ready: 0, allocated: roomCount });
+    } finally {
+      await Promise.all(clients.map((client) => closeRedisConnection(client)));
+    }
+  }, 60_000);
+
+  it('looks at a thousand silent rooms at most in one allocation', async () => {
+    await under.store.markSynced();
+    await makeReady('silent');
+    const record = JSON.parse((await under.redis.hget(keys.rooms, 'silent'))!) as RoomRecord;
+    const ids = Array.from({ length: 1_500 }, (_, number) => `silent-${number}`);
+    await under.redis.hset(keys.rooms, Object.fromEntries(ids.map((id) => [id, JSON.stringify({ ...record, id })])));
+    await under.redis.zadd(keys.byStatus, ...ids.flatMap((id) => [record.status * 1e13 + record.statusSinceMs, id]));
+    const isMeasured = under.kind !== 'js';
+    if (isMeasured) await under.redis.config('RESETSTAT');
+    const nothing = { pingTimeoutMs: -1, adoptionHoldMs: 0 };
+    expect(await under.store.allocateRoom(scheduler, nothing)).toEqual({ outcome: 'no_ready_room' });
+    if (!isMeasured) return;
+    const looks = /cmdstat_hget:calls=(\d+)/.exec(await under.redis.info('commandstats'))?.[1];
+    expect(Number(looks)).toBe(1_000);
   });
 
   it('keeps an address as it came, empty lists included', async () => {

@@ -104,6 +104,43 @@ const requests: [string, Request, string][] = [
   ['a switch', switchVersion, 'cannot switch active version'],
 ];
 
+describe('the reason of an operation', () => {
+  const reasonOf = async (request: Promise<{ operationId: string }>) => operationOf((await request).operationId);
+
+  it('is said of a creation', async () => {
+    await api.schedulers.createScheduler(name, aSchedulerDefinition());
+    expect((await claim()).operation).toMatchObject({ actor: 'api', reason: 'scheduler created' });
+  });
+
+  it.each<[string, Request, string]>([
+    [
+      'a new version',
+      ({ schedulers }) => {
+        const { spec } = aSchedulerDefinition();
+        const changed = { maxSurge: '50%', spec: { ...spec, terminationGracePeriodNs: 7e9, toleration: 'fast' } };
+        return schedulers.createNewVersion(name, { ...aSchedulerDefinition(), ...changed });
+      },
+      'new version with changes of maxSurge, spec',
+    ],
+    [
+      'a new version that is like the active one',
+      ({ schedulers }) => schedulers.createNewVersion(name, aSchedulerDefinition()),
+      'new version without changes',
+    ],
+    ['a patch', patch, 'PATCH of maxSurge'],
+    ['a switch', switchVersion, 'switch to v1.0.0'],
+    [
+      'a switch to no named version',
+      ({ schedulers }) => schedulers.switchActiveVersion(name, ''),
+      'switch to the newest version',
+    ],
+    ['a deletion', ({ schedulers }) => schedulers.deleteScheduler(name), 'scheduler deleted'],
+  ])('is said of %s', async (_, request, reason) => {
+    await aScheduler();
+    expect(await reasonOf(request(api))).toMatchObject({ actor: 'api', reason });
+  });
+});
+
 describe('a new version', () => {
   it('is ordered with the definition, and with what v10 shows of it', async () => {
     await aScheduler();
@@ -492,6 +529,36 @@ describe('a deletion', () => {
     expect(await stateOf()).toBe('terminating');
   });
 
+  it('of a scheduler that came after a former one of its name is an operation of its own', async () => {
+    await aScheduler();
+    const former = await api.schedulers.deleteScheduler(name);
+    const dead = await claim();
+    // The row is gone, the end is not written: what needed it is away.
+    await postgres.schedulers.deleteScheduler((await postgres.schedulers.getScheduler(name))!);
+    await postgres.operations.release(dead, ttlMs);
+    await postgres.sql(`SELECT pg_sleep(0.002)`);
+    await api.schedulers.createScheduler(name, aSchedulerDefinition());
+    const { operationId } = await api.schedulers.deleteScheduler(name);
+    expect(operationId).not.toBe(former.operationId);
+    expect(await api.schedulers.deleteScheduler(name)).toEqual({ operationId });
+    expect((await claim()).operation.id).toBe(operationId);
+  });
+
+  it.each([
+    ['add_rooms', { amount: 1 }],
+    ['remove_rooms', { amount: 1, roomIds: ['room'], reason: 'scale_down' }],
+  ] as const)('asks %s that runs to end, so that it need not wait for all of it', async (definition, input) => {
+    await aScheduler();
+    await postgres.operations.insert({ scheduler: name, definition, input, actor: 'system' });
+    const held = await claim();
+    await api.schedulers.deleteScheduler(name);
+    expect(await operationOf(held.operation.id)).toMatchObject({ cancelRequestedAt: expect.any(Date) });
+    expect(await historyOf(held.operation.id)).toEqual([
+      'Created',
+      'cancellation requested: the scheduler is being deleted',
+    ]);
+  });
+
   it('cancels a version change that no worker took up, and goes ahead of what else is pending', async () => {
     await aScheduler();
     await insert('add_rooms', { amount: 1 });
@@ -639,7 +706,7 @@ describe('cancelling an operation', () => {
     await aScheduler();
     const { operationId } = await api.schedulers.deleteScheduler(name);
     const held = await claim();
-    await postgres.schedulers.deleteScheduler(name);
+    await postgres.schedulers.deleteScheduler((await postgres.schedulers.getScheduler(name))!);
     await end(held);
     expect(await refusalOf(api.operations.cancelOperation(name, operationId))).toMatchObject({
       message: 'cannot cancel operation since status "finished" is a final status',

@@ -96,6 +96,7 @@ export function openFleetWorker(parts: FleetWorkerParts) {
       concurrency: 50,
       leaseTtlMs: parts.leaseTtlMs ?? 5_000,
       maxAttempts: 10,
+      cancelPollMs: 1_000,
       firstRetryDelayMs: retryDelayMs,
       retryDelayMs,
       deadlineMs: everyDeadline(600_000),

@@ -24,23 +24,20 @@ export interface MaestroInProcess {
 }
 
 /**
- * Roles of Maestro in the test's process as `maestro start` boots them: real databases of their own, real ports. Only the
+ * Roles of Maestro in the test's process as `maestro start` boots them: real databases, their own unless some are given, real ports. Only the
  * rooms are pretended: instances run at once, and ping `ready` over the rooms API where that role is among them.
  */
 export async function startMaestroInProcess(
   roles: readonly Role[],
   environment: Record<string, string> = {},
+  servers?: { postgresUrl: string; redisUrl: string },
 ): Promise<MaestroInProcess> {
   const closers: (() => unknown)[] = [];
   const close = async (): Promise<void> => {
     for (const closer of closers.splice(0).reverse()) await closer();
   };
   try {
-    const [postgres, redis] = await Promise.all([startTestPostgres(), startTestRedis()]);
-    closers.push(
-      () => postgres.stop(),
-      () => redis.stop(),
-    );
+    const { postgresUrl, redisUrl } = servers ?? (await startServers(closers));
     const state = temporaryStateDirectory();
     closers.push(() => state.remove());
     const configOn = (ports: Ports): Config =>
@@ -49,6 +46,7 @@ export async function startMaestroInProcess(
           MAESTRO_MANAGEMENTAPI_PORT: String(ports.management),
           MAESTRO_MANAGEMENTAPI_GRPCPORT: String(ports.managementGrpc),
           MAESTRO_ROOMSAPI_PORT: String(ports.rooms),
+          MAESTRO_ROOMSAPI_GRPCPORT: String(ports.roomsGrpc),
           MAESTRO_INTERNALAPI_PORT: String(ports.internal),
           MAESTRO_STATE_DIRECTORY: state.path,
           ...environment,
@@ -56,8 +54,8 @@ export async function startMaestroInProcess(
       }).config;
     const log = new RecordedLog();
     const resources = await openResources(configOn(await freePorts()), log, {
-      postgresUrl: postgres.url,
-      redisUrl: redis.url,
+      postgresUrl,
+      redisUrl,
       processName: 'maestro-in-test',
       environment: {},
     });
@@ -84,6 +82,15 @@ export async function startMaestroInProcess(
     await close();
     throw error;
   }
+}
+
+async function startServers(closers: (() => unknown)[]): Promise<{ postgresUrl: string; redisUrl: string }> {
+  const [postgres, redis] = await Promise.all([startTestPostgres(), startTestRedis()]);
+  closers.push(
+    () => postgres.stop(),
+    () => redis.stop(),
+  );
+  return { postgresUrl: postgres.url, redisUrl: redis.url };
 }
 
 /** A port that was free a moment ago may be anyone's by now, also that of an outgoing connection: then others are tried. */

@@ -12,12 +12,15 @@ export interface Ports {
   management: number;
   managementGrpc: number;
   rooms: number;
+  roomsGrpc: number;
   internal: number;
 }
 
 /** The built program as a user starts it, with ports and a state directory of its own. */
 export class MaestroProcess {
   output = '';
+  /** Resolves when the process ends, however it does. */
+  readonly ended: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
   private readonly child: ChildProcess;
   private exit: { code: number | null; signal: NodeJS.Signals | null } | null = null;
 
@@ -36,13 +39,16 @@ export class MaestroProcess {
         MAESTRO_MANAGEMENTAPI_PORT: String(ports.management),
         MAESTRO_MANAGEMENTAPI_GRPCPORT: String(ports.managementGrpc),
         MAESTRO_ROOMSAPI_PORT: String(ports.rooms),
+        MAESTRO_ROOMSAPI_GRPCPORT: String(ports.roomsGrpc),
         MAESTRO_INTERNALAPI_PORT: String(ports.internal),
         ...environment,
       },
     });
     this.child.stdout!.on('data', (chunk: Buffer) => (this.output += chunk.toString()));
     this.child.stderr!.on('data', (chunk: Buffer) => (this.output += chunk.toString()));
-    this.child.on('exit', (code, signal) => (this.exit = { code, signal }));
+    this.ended = new Promise((resolve) => {
+      this.child.on('exit', (code, signal) => resolve((this.exit = { code, signal })));
+    });
   }
 
   get pid(): number {
@@ -110,13 +116,14 @@ export class MaestroProcess {
 
 /** Ports that were free a moment ago. */
 export async function freePorts(): Promise<Ports> {
-  const [management, managementGrpc, rooms, internal] = await Promise.all([
+  const [management, managementGrpc, rooms, roomsGrpc, internal] = await Promise.all([
+    freePort(),
     freePort(),
     freePort(),
     freePort(),
     freePort(),
   ]);
-  return { management, managementGrpc, rooms, internal };
+  return { management, managementGrpc, rooms, roomsGrpc, internal };
 }
 
 async function freePort(): Promise<number> {

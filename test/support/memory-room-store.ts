@@ -12,6 +12,8 @@ import {
 } from '../../src/domain/room/room';
 import {
   RoomStore,
+  type AllocationLimits,
+  type AllocationOutcome,
   type FleetSnapshot,
   type InstanceOutcome,
   type NewRoom,
@@ -83,6 +85,21 @@ export class MemoryRoomStore extends RoomStore {
     this.setStatus(room, to);
     stored.metadata = ping.metadata ?? stored.metadata;
     return { outcome: 'applied', from, to, validation: room.validation };
+  }
+
+  async allocateRoom(scheduler: string, limits: AllocationLimits): Promise<AllocationOutcome> {
+    if (!this.synced) return { outcome: 'rebuilding' };
+    const now = this.nowMs();
+    const candidates = this.roomsOf(scheduler)
+      .filter(({ status, validation }) => status === 'ready' && !validation)
+      .filter(({ lastPingAtMs }) => lastPingAtMs !== null && now - lastPingAtMs <= limits.pingTimeoutMs)
+      .filter(({ adoptedAtMs }) => adoptedAtMs === null || now - adoptedAtMs >= limits.adoptionHoldMs)
+      .sort((one, other) => one.statusSinceMs - other.statusSinceMs);
+    const room = candidates.filter(({ instance }) => instance.address !== null).at(-1);
+    if (room === undefined) return { outcome: 'no_ready_room' };
+    this.setStatus(room, 'allocated');
+    room.allocatedAtMs = now;
+    return { outcome: 'allocated', room: room.id, address: structuredClone(room.instance.address!) };
   }
 
   async applyInstance(
@@ -223,8 +240,8 @@ export class MemoryRoomStore extends RoomStore {
     this.synced = false;
   }
 
-  /** Not of the port, until it can allocate: the room is given to a caller, some time ago. */
-  allocateRoom(scheduler: string, id: string, agoMs: number): void {
+  /** Not of the port: this room was given to a caller, some time ago. */
+  giveRoom(scheduler: string, id: string, agoMs: number): void {
     const { room } = this.fleetOf(scheduler).rooms.get(id)!;
     this.setStatus(room, 'allocated');
     room.allocatedAtMs = this.nowMs() - agoMs;

@@ -28,7 +28,7 @@ export async function openRedisRoomStore(
     url: server.url,
     kind: server.kind,
     loseEverything: async () => void (await redis.flushall()),
-    allocateRoom: (scheduler, id, agoMs) => allocateRoom(redis, scheduler, id, agoMs),
+    giveRoom: (scheduler, id, agoMs) => giveRoom(redis, scheduler, id, agoMs),
     ageTombstone: async (scheduler, id, byMs) => void (await redis.zincrby(schedulerKeys(scheduler).ended, -byMs, id)),
     breakCounters: async (scheduler) => {
       await redis.hset(schedulerKeys(scheduler).counts, 'r2', 5, 'm', -3);
@@ -42,8 +42,8 @@ export async function openRedisRoomStore(
   };
 }
 
-/** What the allocation script will do; here without atomicity. */
-async function allocateRoom(redis: Redis, scheduler: string, id: string, agoMs: number): Promise<void> {
+/** What an allocation does, to a room of the test's choice and in the past. */
+async function giveRoom(redis: Redis, scheduler: string, id: string, agoMs: number): Promise<void> {
   const keys = schedulerKeys(scheduler);
   const [seconds] = await redis.time();
   const nowMs = Number(seconds) * 1_000;

@@ -30,24 +30,31 @@ abstract class WakeUpProcessor extends WorkerHost implements OnModuleDestroy {
   }
 }
 
-/** One processor a queue. They are classes made to measure, because Nest reads a worker's options off its class. */
-export function wakeUpProcessors({ lockDurationMs, stalledIntervalMs }: WakeUpTimes): Type<WorkerHost>[] {
+/** Looks at the schedulers' health at once, in one worker: they wait for Postgres and Redis, not for the processor. */
+const healthConcurrency = 50;
+
+/**
+ * One processor a queue. They are classes made to measure, because Nest reads a worker's options off its class. A worker takes
+ * no more rings for operations than the schedulers that it runs side by side: what it could only keep waiting is for others.
+ */
+export function wakeUpProcessors(
+  { lockDurationMs, stalledIntervalMs }: WakeUpTimes,
+  operationConcurrency: number,
+): Type<WorkerHost>[] {
   const workerOptions = {
-    /** Rings wait for Postgres and the runtime, not for the processor; how many operations run at once is the runner's rule. */
-    concurrency: 50,
     lockDuration: lockDurationMs,
     stalledInterval: stalledIntervalMs,
     maxStalledCount: 1_000_000,
   };
 
-  @Processor(wakeUpQueues.operations, workerOptions)
+  @Processor(wakeUpQueues.operations, { ...workerOptions, concurrency: operationConcurrency })
   class OperationsWakeUpProcessor extends WakeUpProcessor {
     constructor(answers: WakeUpAnswers, logger: Logger) {
       super(answers, logger, 'operations');
     }
   }
 
-  @Processor(wakeUpQueues.health, workerOptions)
+  @Processor(wakeUpQueues.health, { ...workerOptions, concurrency: healthConcurrency })
   class HealthWakeUpProcessor extends WakeUpProcessor {
     constructor(answers: WakeUpAnswers, logger: Logger) {
       super(answers, logger, 'health');

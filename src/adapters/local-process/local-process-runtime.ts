@@ -73,6 +73,8 @@ export class LocalProcessRuntime extends Runtime {
   private readonly requestTimeoutMs: number;
   private connection: Promise<SupervisorConnection> | null = null;
   private readonly closing = new AbortController();
+  /** From then on the supervisor goes because it was told to. */
+  private endsAll = false;
 
   constructor(
     options: LocalProcessRuntimeOptions,
@@ -149,7 +151,7 @@ export class LocalProcessRuntime extends Runtime {
         failures = end === 'handler_failed' ? failures + 1 : 0;
         // A handler's back-off has passed already. A supervisor that went is replaced at once, the first time.
         if (end === 'handler_failed' || end === 'aborted') continue;
-        this.log.warn({}, 'watch of the local runtime was interrupted and begins anew');
+        this.log[this.endsAll ? 'debug' : 'warn']({}, 'watch of the local runtime was interrupted and begins anew');
       } catch (error) {
         if (ending.aborted) break;
         if (error instanceof DomainError && error.kind === 'failed_precondition') throw error;
@@ -176,6 +178,7 @@ export class LocalProcessRuntime extends Runtime {
    * @throws DomainError `unavailable` when a process does not end although it was killed, or the supervisor went away.
    */
   async stopEverything(): Promise<void> {
+    this.endsAll = true;
     for (let attempts = 1; await this.isAnythingThere(); attempts++) {
       const { withinMs } = await this.call('stop', {});
       try {

@@ -1,4 +1,4 @@
-import { DataSource, type Logger } from 'typeorm';
+import { DataSource, type DataSourceOptions, type Logger, type QueryRunner } from 'typeorm';
 import { CreateSchedulersAndOperations1732150000000 } from '../../../migrations/1732150000000-create-schedulers-and-operations';
 import { ChangeVersionsAndCancel1732233600000 } from '../../../migrations/1732233600000-change-versions-and-cancel';
 import { KeepChangesLonger1732233700000 } from '../../../migrations/1732233700000-keep-changes-longer';
@@ -23,6 +23,11 @@ const migrations = [
 /** How long a statement may take. Ours are indexed look-ups and short updates; a longer one waits for a sick database. */
 const statementTimeoutMs = 10_000;
 const connectTimeoutMs = 5_000;
+/** How long a process waits for another one that migrates: building indexes on large tables takes its time. */
+const migrationWaitMs = 30 * 60_000;
+const migrationLock = `hashtext('maestro.migrations')`;
+/** PostgreSQL's code of a lock that was not given within `lock_timeout`. */
+const lockNotAvailable = '55P03';
 
 export interface PostgresOptions {
   url: string;
@@ -68,21 +73,61 @@ function dataSourceOf(options: PostgresOptions): DataSource {
   });
 }
 
+export interface MigrationOptions {
+  /** Told once, when another process migrates and this one waits for it. */
+  onWait?: (message: string) => void;
+  waitMs?: number;
+}
+
 /**
- * Brings the schema up to date; two processes may call it at once (an advisory lock lets one work).
+ * Brings the schema up to date; two processes may call it at once (an advisory lock lets one work). On connections of its own,
+ * whose statements may take as long as they need: an index of a large table is not built within the timeout of a look-up.
  * Answers the names of the migrations that ran.
+ * @throws DomainError `postgres.migration_locked` (unavailable) when another process migrates for longer than `waitMs`.
  */
-export async function migratePostgres(dataSource: DataSource): Promise<string[]> {
-  const lock = dataSource.createQueryRunner();
+export async function migratePostgres(dataSource: DataSource, options: MigrationOptions = {}): Promise<string[]> {
+  // One for the lock, one for the migrations.
+  const unhurried = await new DataSource({
+    ...(dataSource.options as Extract<DataSourceOptions, { type: 'postgres' }>),
+    poolSize: 2,
+    extra: { keepAlive: true },
+  }).initialize();
   try {
-    await lock.connect();
-    await lock.query(`SELECT pg_advisory_lock(hashtext('maestro.migrations'))`);
-    await lock.query('CREATE SCHEMA IF NOT EXISTS maestro');
-    const ran = await dataSource.runMigrations();
-    return ran.map((migration) => migration.name);
+    const lock = unhurried.createQueryRunner();
+    try {
+      await lock.connect();
+      await lockMigrations(lock, options);
+      await lock.query('CREATE SCHEMA IF NOT EXISTS maestro');
+      const ran = await unhurried.runMigrations();
+      return ran.map((migration) => migration.name);
+    } finally {
+      await lock.query(`SELECT pg_advisory_unlock(${migrationLock})`).catch(() => undefined);
+      await lock.release();
+    }
   } finally {
-    await lock.query(`SELECT pg_advisory_unlock(hashtext('maestro.migrations'))`).catch(() => undefined);
-    await lock.release();
+    await unhurried.destroy();
+  }
+}
+
+async function lockMigrations(
+  lock: QueryRunner,
+  { onWait, waitMs = migrationWaitMs }: MigrationOptions,
+): Promise<void> {
+  const [free] = (await lock.query(`SELECT pg_try_advisory_lock(${migrationLock}) AS taken`)) as { taken: boolean }[];
+  if (free?.taken === true) return;
+  onWait?.(`another process migrates the database; this one waits up to ${waitMs / 1_000} s for it`);
+  try {
+    await lock.query(`SET lock_timeout = ${Math.ceil(waitMs)}`);
+    await lock.query(`SELECT pg_advisory_lock(${migrationLock})`);
+    await lock.query('RESET lock_timeout');
+  } catch (error) {
+    if ((error as { driverError?: { code?: unknown } }).driverError?.code !== lockNotAvailable) throw error;
+    throw new DomainError(
+      'unavailable',
+      'postgres.migration_locked',
+      `another process has been migrating the database for more than ${waitMs / 1_000} s; try again when it is done`,
+      { cause: error },
+    );
   }
 }
 

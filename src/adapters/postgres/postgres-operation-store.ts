@@ -54,7 +54,9 @@ const cancelChannel = 'maestro_cancels';
 /** One that waits shows when it is looked at next: clients of v10 expect a lease on everything that is in progress. */
 const columns = `o.id, o.scheduler_name, o.definition, o.input, o.status, o.attempt, o.actor, o.reason, o.created_at,
   o.started_at, o.finished_at, o.cancel_requested_at, o.status = 'in_progress' AND NOT o.holds_slot AS waiting,
-  CASE WHEN o.status = 'in_progress' THEN coalesce(o.lease_expires_at, o.not_before) END AS lease_expires_at`;
+  CASE WHEN o.status = 'in_progress' THEN
+    coalesce(o.lease_expires_at, greatest(o.not_before, clock_timestamp()) + interval '5 seconds')
+  END AS lease_expires_at`;
 
 /** By alternatives, because each has an index of its own: what has ended is never read. */
 const isOpen = `(o.status = 'pending' OR o.status = 'in_progress')`;
@@ -62,16 +64,25 @@ const isOpen = `(o.status = 'pending' OR o.status = 'in_progress')`;
 const isWaiting = `o.status = 'in_progress' AND NOT o.holds_slot`;
 
 /** Not put off to later, or somebody wants it canceled. */
-const isDue = `(o.not_before IS NULL OR o.not_before <= clock_timestamp() OR o.cancel_requested_at IS NOT NULL)`;
+const isDue = `(o.not_before IS NULL OR o.not_before <= clock_timestamp()
+  OR (o.cancel_requested_at IS NOT NULL AND o.rollback IS NULL))`;
 
 const healing = healingDefinitions.map((definition) => `'${definition}'`).join(', ');
 
-/** Of a scheduler whose slot is free: what may take it. While one waits, only what heals goes beside it. */
+/**
+ * Of a scheduler whose slot is free: what may take it. While one waits, only what heals goes beside it; one that is put off
+ * because something is away is not overtaken by what was ordered after it, a deletion apart.
+ */
 const mayTakeSlot = `(
   NOT EXISTS (SELECT FROM maestro.operations h WHERE h.scheduler_name = o.scheduler_name AND h.holds_slot)
   AND (o.status = 'in_progress' OR o.definition IN (${healing}) OR NOT EXISTS (
     SELECT FROM maestro.operations w
-    WHERE w.scheduler_name = o.scheduler_name AND w.status = 'in_progress' AND NOT w.holds_slot)))`;
+    WHERE w.scheduler_name = o.scheduler_name AND w.status = 'in_progress' AND NOT w.holds_slot))
+  AND (o.status = 'in_progress' OR o.cancel_requested_at IS NOT NULL
+    OR o.definition IN (${healing}, 'delete_scheduler') OR NOT EXISTS (
+    SELECT FROM maestro.operations e
+    WHERE e.scheduler_name = o.scheduler_name AND e.status = 'pending' AND e.seq < o.seq
+      AND e.definition NOT IN (${healing}, 'delete_scheduler'))))`;
 
 export class PostgresOperationStore extends OperationStore {
   constructor(
@@ -84,8 +95,8 @@ export class PostgresOperationStore extends OperationStore {
   override async insert<D extends OperationDefinition>(operation: NewOperation<D>): Promise<Operation<D> | null> {
     return this.database.run(async () => {
       const [row] = await this.database.rows<OperationRow>(
-        `INSERT INTO maestro.operations AS o (scheduler_name, definition, input, priority, actor, reason)
-         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING ${columns}`,
+        `INSERT INTO maestro.operations AS o (scheduler_name, definition, input, priority, actor, reason, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, clock_timestamp()) ON CONFLICT DO NOTHING RETURNING ${columns}`,
         [
           operation.scheduler,
           operation.definition,
@@ -195,12 +206,13 @@ export class PostgresOperationStore extends OperationStore {
 
   override async finish(held: HeldOperation, end: OperationEnd, alongside?: () => Promise<string[]>): Promise<void> {
     await this.database.run(async () => {
-      await this.updateHeld(
+      const { cancel_requested_at } = await this.updateHeld(
         held,
         `status = $3, hidden = $4, input = coalesce($5, input), holds_slot = false, lease_owner = NULL,
          lease_expires_at = NULL, finished_at = clock_timestamp()`,
         [end.status, end.hidden, end.input ?? null],
       );
+      if (end.unlessCanceled === true && cancel_requested_at !== null) throw canceled(held);
       const events = alongside === undefined ? [] : await alongside();
       if (end.event !== null) events.push(end.event);
       for (const event of events) await this.insertEvent(held.operation.id, event);
@@ -364,7 +376,8 @@ export class PostgresOperationStore extends OperationStore {
 
   override async isBusy(scheduler: string): Promise<boolean> {
     const rows = await this.database.rows(
-      `SELECT FROM maestro.operations WHERE scheduler_name = $1 AND (status = 'pending' OR holds_slot) LIMIT 1`,
+      `SELECT FROM maestro.operations o WHERE o.scheduler_name = $1 AND (o.holds_slot
+         OR (o.status = 'pending' AND (${isDue} OR o.definition IN (${healing})))) LIMIT 1`,
       [scheduler],
     );
     return rows.length > 0;
@@ -435,6 +448,10 @@ function toOperation(row: OperationRow): Operation {
     waiting: row.waiting,
     leaseExpiresAt: row.lease_expires_at,
   };
+}
+
+function canceled(held: HeldOperation): DomainError {
+  return new DomainError('aborted', 'operation.canceled', `operation ${held.operation.id} was canceled`);
 }
 
 function leaseLost(held: HeldOperation): DomainError {

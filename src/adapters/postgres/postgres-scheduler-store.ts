@@ -169,9 +169,14 @@ export class PostgresSchedulerStore extends SchedulerStore {
     await this.database.rows(`UPDATE maestro.schedulers SET last_downscale_at = $2 WHERE name = $1`, [name, at]);
   }
 
-  override async deleteScheduler(name: string): Promise<void> {
-    await this.database.rows(`DELETE FROM maestro.schedulers WHERE name = $1`, [name]);
-    await this.announce(name);
+  override async deleteScheduler({ name, createdAt }: Pick<Scheduler, 'name' | 'createdAt'>): Promise<boolean> {
+    // A date of JavaScript has no microseconds.
+    const deleted = await this.database.rows(
+      `DELETE FROM maestro.schedulers WHERE name = $1 AND date_trunc('milliseconds', created_at) = $2 RETURNING name`,
+      [name, createdAt],
+    );
+    if (deleted.length > 0) await this.announce(name);
+    return deleted.length > 0;
   }
 
   override watchChanges(onChange: (name: string | null) => void, signal: AbortSignal): Promise<void> {

@@ -12,6 +12,7 @@ const golden = [
   'counter maestro_api_failed_room_event_forwarding_total(game, scheduler, code)',
   'counter maestro_api_ping_handler_update_room_failures_total(scheduler, reason)',
   'counter maestro_api_refused_event_forwarding_total(scheduler, kind, reason)',
+  'counter maestro_api_room_allocations_total(scheduler, outcome)',
   'counter maestro_api_success_player_event_forwarding_total(game, scheduler, code)',
   'counter maestro_api_success_room_event_forwarding_total(game, scheduler, code)',
   'counter maestro_watcher_drift_repaired_total(kind)',
@@ -72,6 +73,7 @@ describe('the metrics on Prometheus', () => {
     metrics.roomDeletionFailed(scheduler);
     metrics.healthPlanned(scheduler, 'go', { desired: 4, available: 3, terminationTimeouts: 2, properlyTerminated: 1 });
     metrics.pingFailed(scheduler, 'unknown_room');
+    metrics.allocationAnswered(scheduler, 'allocated');
     metrics.instanceChangeProcessed(scheduler, 'added', true);
     for (const kind of ['room', 'player'] as const) {
       metrics.eventForwarded({ scheduler, game: 'go', kind, code: 'NotFound', success: true });
@@ -130,10 +132,12 @@ describe('the metrics on Prometheus', () => {
   it('never have a scheduler’s name as a label that no scheduler has', async () => {
     metrics.pingFailed('made-up-by-a-caller', 'unknown_scheduler');
     metrics.eventRefused('made-up-by-a-caller', 'room', 'unknown_scheduler');
+    metrics.allocationAnswered('made-up-by-a-caller', 'unknown_scheduler');
     expect(await lines()).toEqual(
       expect.arrayContaining([
         'maestro_api_ping_handler_update_room_failures_total{scheduler="",reason="unknown_scheduler"} 1',
         'maestro_api_refused_event_forwarding_total{scheduler="",kind="room",reason="unknown_scheduler"} 1',
+        'maestro_api_room_allocations_total{scheduler="",outcome="unknown_scheduler"} 1',
       ]),
     );
     expect(await registry.metrics()).not.toContain('made-up-by-a-caller');

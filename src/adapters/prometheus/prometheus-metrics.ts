@@ -25,6 +25,7 @@ export class PrometheusMetrics extends Metrics {
   private readonly removeFailed: Counter<string>;
   private readonly removeFailedOfV10: Counter<string>;
   private readonly pingFailures: Counter<string>;
+  private readonly allocations: Counter<string>;
   private readonly forwarded: Record<ForwardedEvent['kind'], { success: Counter<string>; failed: Counter<string> }>;
   private readonly refusedEvents: Counter<string>;
   private readonly forwarderLatency: Histogram<string>;
@@ -78,6 +79,11 @@ export class PrometheusMetrics extends Metrics {
       'maestro_api_ping_handler_update_room_failures_total',
       'Pings answered with success false',
       ['scheduler', 'reason'],
+    );
+    this.allocations = this.counter(
+      'maestro_api_room_allocations_total',
+      'Answers to callers who wanted a room, with or without one',
+      ['scheduler', 'outcome'],
     );
     this.forwarded = { room: this.forwardingCounters('room'), player: this.forwardingCounters('player') };
     this.refusedEvents = this.counter(
@@ -163,6 +169,11 @@ export class PrometheusMetrics extends Metrics {
     this.pingFailures.inc({ scheduler: reason === 'unknown_scheduler' ? '' : scheduler, reason });
   }
 
+  override allocationAnswered(scheduler: string, outcome: string): void {
+    // As for pings: a name that no scheduler has must not become a label.
+    this.allocations.inc({ scheduler: outcome === 'unknown_scheduler' ? '' : scheduler, outcome });
+  }
+
   override eventForwarded({ kind, success, game, scheduler, code }: ForwardedEvent): void {
     this.forwarded[kind][success ? 'success' : 'failed'].inc({ game, scheduler, code });
   }
@@ -208,6 +219,7 @@ export class PrometheusMetrics extends Metrics {
       this.removeFailed,
       this.removeFailedOfV10,
       this.pingFailures,
+      this.allocations,
       ...Object.values(this.forwarded).flatMap((counters) => Object.values(counters)),
       this.refusedEvents,
       this.instanceEvents,

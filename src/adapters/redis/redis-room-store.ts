@@ -13,6 +13,8 @@ import {
 } from '../../domain/room/room';
 import {
   RoomStore,
+  type AllocationLimits,
+  type AllocationOutcome,
   type FleetSnapshot,
   type InstanceOutcome,
   type NewRoom,
@@ -98,6 +100,16 @@ export class RedisRoomStore extends RoomStore {
       case 'unknown_room':
         return { outcome: 'unknown_room' };
     }
+  }
+
+  async allocateRoom(scheduler: string, limits: AllocationLimits): Promise<AllocationOutcome> {
+    const args = [limits.pingTimeoutMs, limits.adoptionHoldMs];
+    const [outcome, room = '', address = ''] = (await this.script('allocate-room', scheduler, args)) as [
+      AllocationOutcome['outcome'],
+      string?,
+      string?,
+    ];
+    return outcome === 'allocated' ? { outcome, room, address: JSON.parse(address) as RoomAddress } : { outcome };
   }
 
   async applyInstance(

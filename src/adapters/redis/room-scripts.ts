@@ -9,6 +9,7 @@ import { hasMatch, instanceStatuses, pingStatuses, roomStatuses } from '../../do
 const numberOfKeys = {
   'create-room': 9,
   'apply-ping': 4,
+  'allocate-room': 10,
   'apply-instance': 9,
   'end-room': 9,
   'terminate-rooms': 3,
@@ -36,6 +37,7 @@ function domainConstants(): string {
     `local EARLY_END_AGE_MS, EARLY_END_WINDOW_MS = ${earlyEndAgeMs}, ${earlyEndWindowMs}`,
     `local STATUS_ERROR = ${roomStatuses.indexOf('error')}`,
     `local STATUS_PENDING = ${roomStatuses.indexOf('pending')}`,
+    `local STATUS_READY = ${roomStatuses.indexOf('ready')}`,
     `local STATUS_TERMINATING = ${roomStatuses.indexOf('terminating')}`,
     `local STATUS_ALLOCATED = ${roomStatuses.indexOf('allocated')}`,
     `local STATUS_TERMINATED = ${roomStatuses.indexOf('terminated')}`,

@@ -20,7 +20,8 @@ export interface ErrorAnswer extends ErrorRow {
 export function errorAnswerOf(error: unknown): ErrorAnswer {
   if (error instanceof DomainError) {
     const row = errorRowOf(error);
-    const surprise = error.kind === 'internal' || error.kind === 'unknown';
+    // Not `unknown`: so is told what v10 has no better code for, such as that no room is ready, and nobody need act.
+    const surprise = error.kind === 'internal';
     return { ...row, message: error.message, ...(surprise ? { correlationId: randomUUID() } : {}) };
   }
   const status = httpStatusOf(error);

@@ -23,7 +23,8 @@ export type UnaryMethod<I extends DescMessage = DescMessage, O extends DescMessa
 };
 
 /** The errors that a route can have of its own. */
-export type RouteErrorKind = 'invalid_argument' | 'not_found' | 'already_exists' | 'failed_precondition' | 'aborted';
+export type RouteErrorKind =
+  'invalid_argument' | 'not_found' | 'already_exists' | 'failed_precondition' | 'aborted' | 'unknown';
 
 /** An error for the documentation: when it comes, and a message as it may be. */
 export interface RouteError {

@@ -61,9 +61,14 @@ describe('errorAnswerOf', () => {
   });
 
   it('keeps the text of a failure that the domain knows, and an id for the log', () => {
-    const answer = errorAnswerOf(new DomainError('unknown', 'x.y', 'failed to read'));
+    const answer = errorAnswerOf(new DomainError('internal', 'x.y', 'failed to read'));
     expect(answer.message).toBe('failed to read');
     expect(answer.correlationId).toBeDefined();
+  });
+
+  it('has nothing for the log about a failure that the domain expects, also when v10 has no code for it', () => {
+    const answer = errorAnswerOf(new DomainError('unknown', 'x.y', 'no room is ready'));
+    expect(answer).toEqual({ grpcCode: 2, httpStatus: 500, message: 'no room is ready' });
   });
 
   it("keeps the status of the framework's own errors", () => {

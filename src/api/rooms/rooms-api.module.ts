@@ -9,7 +9,7 @@ export const roomsOpenApi: OpenApiTitle = {
   description: 'What game rooms and matchmakers call.',
 };
 
-/** The rooms API. `features` brings RoomPingsService: a module that exports it, or a provider. */
+/** The rooms API. `features` brings what the handlers call: modules that export it, or providers. */
 @Module({})
 export class RoomsApiModule {
   static register(features: Pick<ModuleMetadata, 'imports' | 'providers'>): DynamicModule {
@@ -18,6 +18,7 @@ export class RoomsApiModule {
       imports: features.imports ?? [],
       controllers: [RoomsController],
       providers: [...(features.providers ?? []), RoomsHandlers],
+      // The gRPC server calls the same handlers.
       exports: [RoomsHandlers],
     };
   }

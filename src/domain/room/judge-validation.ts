@@ -10,15 +10,15 @@ export interface ValidationLimits {
 }
 
 /**
- * How far a new version has come in showing that a room of it starts. Attempts count from 1. A room is remembered from before
+ * How far a new version has come in showing that a room of it starts. Its times are milliseconds of `ValidationFacts.nowMs`. Attempts count from 1. A room is remembered from before
  * it is started until its removal is certain, so that whoever goes on from here neither starts a second one nor leaves it behind.
  */
 export type Validation =
-  /** There is no room; the attempt begins at that time (milliseconds since the epoch). */
+  /** There is no room; the attempt begins at that time. */
   | { phase: 'due'; attempt: number; notBeforeMs: number }
   /** The room has a name. Whether it runs, nobody knows. */
   | { phase: 'starting'; attempt: number; roomId: string }
-  /** The room was started, and has until the deadline (milliseconds since the epoch). */
+  /** The room was started, and has until the deadline. */
   | { phase: 'watching'; attempt: number; roomId: string; deadlineMs: number }
   /** The attempt is judged, its room goes. */
   | { phase: 'removing'; attempt: number; roomId: string; passed: boolean }
@@ -36,7 +36,7 @@ export type ValidationStep =
   | { next: 'conclude'; passed: boolean };
 
 export interface ValidationFacts {
-  /** The clock that the validation's times are of. */
+  /** How long the operation has run: one clock for every machine that goes on with it. Milliseconds. */
   nowMs: number;
   /** `unread`: it was not needed, or nobody can know now, because the room store is being rebuilt. */
   room: Room | 'gone' | 'unread';

@@ -1,4 +1,4 @@
-import { definitionChanges, type DefinitionChange } from './definition-changes';
+import { changedFields, definitionChanges, type DefinitionChange } from './definition-changes';
 import type { SchedulerDefinition } from './scheduler';
 import {
   aContainer,
@@ -322,5 +322,12 @@ describe('definitionChanges', () => {
       'spec.containers[0].image',
       'labels.a',
     ]);
+  });
+});
+
+describe('changedFields', () => {
+  it('names each field of the definition once, whatever changed in it', () => {
+    const paths = ['maxSurge', 'spec.containers[0].image', 'spec.toleration', 'forwarders[0]', 'labels["a.b/c"]'];
+    expect(changedFields(paths.map((path) => major(path, 1, 2)))).toEqual(['maxSurge', 'spec', 'forwarders', 'labels']);
   });
 });

@@ -52,6 +52,11 @@ export function definitionChanges(from: SchedulerDefinition, to: SchedulerDefini
   ];
 }
 
+/** The definition's own fields that changes are in, each once: `spec` for `spec.containers[0].image`. */
+export function changedFields(changes: readonly DefinitionChange[]): string[] {
+  return [...new Set(changes.map(({ path }) => path.split(/[.[]/, 1)[0]!))];
+}
+
 // Comparing ------------------------------------------------------------------------------------------------------------
 
 /** The differing fields of two objects, or the values themselves when they are none. */

@@ -138,7 +138,8 @@ describe('planVersionChange', () => {
       { action: 'store_version', detail: 'stores v3.0.0; v1.2.0 stays the active version' },
       {
         action: 'switch_version',
-        detail: 'makes v3.0.0 the active version; rooms of other major versions are replaced afterwards',
+        detail:
+          'makes v3.0.0 the active version; rooms that start from then on are of it, those that run play on until they end',
       },
     ]);
     expect(plan().steps.at(-1)?.detail).toBe('makes v1.3.0 the active version; rooms stay as they are');

@@ -120,7 +120,9 @@ function stepsTo(version: string, active: string, bump: Bump): PlannedStep[] {
     detail: `starts one room of ${version} that is given no match, and goes on only if it becomes ready`,
   };
   const roomsAfter =
-    bump === 'major' ? 'rooms of other major versions are replaced afterwards' : 'rooms stay as they are';
+    bump === 'major'
+      ? 'rooms that start from then on are of it, those that run play on until they end'
+      : 'rooms stay as they are';
   return [
     ...(bump === 'major' ? [validation] : []),
     { action: 'store_version', detail: `stores ${version}; ${active} stays the active version` },

@@ -10,6 +10,8 @@ export interface Execution<D extends OperationDefinition = OperationDefinition> 
    * what waits.
    */
   readonly signal: AbortSignal;
+  /** Milliseconds since a worker first took it up, by the database's clock: the same for whoever resumes it. */
+  ranForMs(): number;
   /** What earlier attempts stored; empty on the first. */
   readonly progress: Record<string, unknown>;
   /** As what it ends, once it rolls back; null while it goes forward. */
@@ -48,6 +50,8 @@ export interface ExecutionResult<D extends OperationDefinition> {
    * next one. Answers lines for the history.
    */
   alongside?: () => Promise<string[]>;
+  /** It cannot be undone any more: a cancel that came too late changes nothing. */
+  irrevocable?: boolean;
 }
 
 /**
@@ -73,6 +77,12 @@ export abstract class Executor<D extends OperationDefinition = OperationDefiniti
    * aborts when the lease is lost, the process stops or a rollback's own deadline is over; a cancel does not stop it.
    */
   async rollback(_execution: Execution<D>, _scheduler: Scheduler | null): Promise<void> {}
+
+  /**
+   * Postgres writes with the end of an operation whose rollback failed for good: nobody comes back to it, so no state may be
+   * left that only it would have ended.
+   */
+  async abandon(_scheduler: Scheduler | null): Promise<void> {}
 }
 
 /** Every kind of operation with its executor; a missing one is an error at start-up, not at run time. */

@@ -7,6 +7,8 @@ export interface LeaseToKeep {
   operations: OperationStore;
   held: HeldOperation;
   leaseTtlMs: number;
+  /** At most a third of the TTL. Milliseconds. */
+  renewAfterMs: number;
   /** When it was asked for (`performance.now()`): the database counts from then at the earliest. */
   askedAt: number;
   logger: Logger;
@@ -16,11 +18,11 @@ export interface LeaseToKeep {
 }
 
 /**
- * Renews at a third of the TTL, until the answer is called. When no renewal got through for a whole TTL, counted from when it
+ * Renews again and again, until the answer is called. When no renewal got through for a whole TTL, counted from when it
  * was asked, another worker may have taken over: it is lost at that moment, not at the next tick.
  */
 export function keepLease(lease: LeaseToKeep): () => void {
-  const { operations, held, leaseTtlMs, logger } = lease;
+  const { operations, held, leaseTtlMs, renewAfterMs, logger } = lease;
   let stopped = false;
   let isLost = false;
   let renewing = false;
@@ -50,7 +52,7 @@ export function keepLease(lease: LeaseToKeep): () => void {
     if (renewing || isLost) return;
     renewing = true;
     void renew().finally(() => (renewing = false));
-  }, leaseTtlMs / 3);
+  }, renewAfterMs);
   return () => {
     stopped = true;
     clearInterval(renewal);

@@ -23,6 +23,8 @@ import { publishStep, takeStep } from './operation-steps';
 export abstract class AttemptLimits {
   /** An operation whose lease is not renewed for this long is taken over. Milliseconds; v10 5,000. */
   readonly leaseTtlMs!: number;
+  /** How often a running operation asks whether it is canceled, in case the notification was lost. Milliseconds. */
+  readonly cancelPollMs!: number;
   /** How often in a row an operation is tried that is interrupted: what it needs is away, or its worker dies. */
   readonly maxAttempts!: number;
   /** What is away may be back soon: the pause after an interruption doubles from here up to `retryDelayMs`. Milliseconds. */
@@ -101,6 +103,7 @@ export class OperationAttempt {
       operations,
       held,
       leaseTtlMs: limits.leaseTtlMs,
+      renewAfterMs: Math.min(limits.leaseTtlMs / 3, limits.cancelPollMs),
       askedAt: this.askedAt,
       logger,
       onLost: () => this.ending.abort(leaseLost()),
@@ -126,7 +129,7 @@ export class OperationAttempt {
     const { operations, executors, metrics } = this.parts;
     const { held, logger } = this;
     const { operation } = held;
-    publishStep(operation, 'claimed', 'before');
+    await publishStep(operation, 'claimed', 'before');
     const scheduler = await this.findScheduler();
     const executor = executors.find(operation.definition);
     if (executor === undefined) {
@@ -139,7 +142,7 @@ export class OperationAttempt {
     }
     if (held.rollback !== null) {
       await this.record(`Resuming operation rollback, attempt ${operation.attempt}`);
-      publishStep(operation, 'claimed', 'after');
+      await publishStep(operation, 'claimed', 'after');
       return this.rollBack(executor, scheduler, held.rollback);
     }
     if (operation.cancelRequestedAt !== null) return this.turnBack(executor, scheduler, canceled());
@@ -149,7 +152,7 @@ export class OperationAttempt {
       );
       logger.info({ attempt: operation.attempt }, 'operation started');
     }
-    publishStep(operation, 'claimed', 'after');
+    await publishStep(operation, 'claimed', 'after');
     return this.goForward(executor, scheduler);
   }
 
@@ -168,6 +171,7 @@ export class OperationAttempt {
         // One that was canceled meanwhile is due at once all the same: the store sees to it.
         await this.wait(Math.min(result.waitMs, deadlineMs - this.ranForMs()));
       } else {
+        if (result.irrevocable !== true && isCanceled(this.forward.signal.reason)) throw canceled();
         await this.finish(result, scheduler);
       }
       return true;
@@ -189,13 +193,13 @@ export class OperationAttempt {
     const { held, logger } = this;
     const { operation } = held;
     const [wanted, events]: [RollbackOutcome, string[]] = isCanceled(reason)
-      ? ['canceled', [messageOf(reason)]]
+      ? ['canceled', [canceled().message]]
       : ['error', [messageOf(reason), 'operation execution failed']];
     const outcome = await takeStep(operation, 'rolling back', () =>
       operations.beginRollback(held, wanted, [...events, 'Starting operation rollback']),
     );
     if (outcome === 'canceled') logger.info({ reason: messageOf(reason) }, 'operation canceled');
-    else logger.error({ err: messageOf(reason), stack: stackOf(reason) }, 'operation failed');
+    else logger[levelOf(reason)]({ err: messageOf(reason), stack: stackOf(reason) }, 'operation failed');
     metrics.operationExecuted({ ...labels(operation, scheduler), success: false, elapsedMs: this.ranForMs() });
     return this.rollBack(executor, scheduler, outcome);
   }
@@ -218,7 +222,7 @@ export class OperationAttempt {
     } catch (error) {
       if (this.isLost(error)) throw error;
       if (this.ending.signal.aborted) return this.handOver();
-      // What a rollback leaves behind (a scheduler that stays `creating`) nobody would come back to.
+      // What a rollback leaves behind (an instance, a place) nobody would come back to.
       if (!overdue.signal.aborted && this.isInterruption(error)) return this.putOff(error);
       failure = overdue.signal.aborted ? overdue.signal.reason : error;
       logger.error({ err: messageOf(failure), stack: stackOf(failure) }, 'rollback failed');
@@ -227,11 +231,11 @@ export class OperationAttempt {
     }
     const success = failure === undefined;
     await takeStep(operation, 'ended', () =>
-      operations.finish(held, { status: outcome, hidden: false, event: 'Operation finished' }, async () => [
-        success
-          ? 'Operation rollback flow execution finished with success'
-          : `Operation rollback flow execution failed, reason: ${messageOf(failure)}`,
-      ]),
+      operations.finish(held, { status: outcome, hidden: false, event: 'Operation finished' }, async () => {
+        if (success) return ['Operation rollback flow execution finished with success'];
+        await executor.abandon(scheduler);
+        return [`Operation rollback flow execution failed, reason: ${messageOf(failure)}`];
+      }),
     );
     metrics.operationRolledBack({
       ...labels(operation, scheduler),
@@ -250,7 +254,13 @@ export class OperationAttempt {
     await takeStep(operation, 'ended', () =>
       operations.finish(
         held,
-        { status: 'finished', hidden, event: 'Operation finished', ...(input === undefined ? {} : { input }) },
+        {
+          status: 'finished',
+          hidden,
+          event: 'Operation finished',
+          unlessCanceled: result.irrevocable !== true,
+          ...(input === undefined ? {} : { input }),
+        },
         alongside,
       ),
     );
@@ -299,6 +309,7 @@ export class OperationAttempt {
     return {
       operation: held.operation,
       signal,
+      ranForMs: () => this.ranForMs(),
       rollback: held.rollback,
       get progress() {
         return held.progress;
@@ -381,6 +392,11 @@ function after(delayMs: number, callBack: () => void): () => void {
 
 function labels(operation: Operation, scheduler: Scheduler | null) {
   return { scheduler: operation.scheduler, game: scheduler?.definition.game ?? '', definition: operation.definition };
+}
+
+/** What a definition or a request asks for and cannot have is its author's to mend; the rest is ours. */
+function levelOf(error: unknown): 'error' | 'warn' {
+  return error instanceof DomainError && error.kind !== 'internal' && error.kind !== 'unknown' ? 'warn' : 'error';
 }
 
 function stackOf(error: unknown): string | undefined {

@@ -20,6 +20,14 @@ export class OperationRunnerOptions extends AttemptLimits {
 /** Every worker hears of every cancel, and most are of operations that run elsewhere. */
 const cancelsRemembered = 1_000;
 
+/**
+ * After so many operations of a scheduler another worker may have it: who came first would else keep whatever has work all the
+ * time, and a worker that joins would find nothing to do.
+ */
+const operationsPerTurn = 5;
+/** Until the bell rings for the next turn: long enough for who is idle to hear it before who has just become free. Milliseconds. */
+const turnPauseMs = 10;
+
 interface Draining {
   run: Promise<void>;
   /** Since the last look that woke what waits. */
@@ -27,7 +35,7 @@ interface Draining {
 }
 
 /**
- * Runs a scheduler's operations one after the other until none is left. Which one, and whether this process may, is the
+ * Runs a scheduler's operations one after the other, in turns that another worker may take. Which one, and whether this process may, is the
  * store's decision; what becomes of each is `OperationAttempt`'s.
  */
 @Injectable()
@@ -55,8 +63,8 @@ export class OperationRunner {
   }
 
   /**
-   * The bell rang: runs what there is to run, one that waits first, since what it waits for may be what rang. Calls for the
-   * same scheduler share one run; a ring during it makes it look once more.
+   * The bell rang: runs what there is to run, or a turn of it and rings for the rest. One that waits comes first, since what it
+   * waits for may be what rang. Calls for the same scheduler share one run; a ring during it makes it look once more.
    */
   drain(scheduler: string): Promise<void> {
     return this.look(scheduler, true);
@@ -97,18 +105,29 @@ export class OperationRunner {
   }
 
   private async drainAll(scheduler: string, draining: Draining): Promise<void> {
+    const mayHaveMore = await this.takeTurn(scheduler, draining);
+    // Also for the rings that came during the turn.
+    if (mayHaveMore) await this.parts.wakeUps.ring('operations', scheduler, { delayMs: turnPauseMs });
+  }
+
+  /** Whether it ended because others may have theirs, and not because nothing was left. */
+  private async takeTurn(scheduler: string, draining: Draining): Promise<boolean> {
+    let taken = 0;
     try {
       do {
         // Once per ring: what looks and waits again would be woken for ever.
         let wakeWaiting = draining.rung;
         draining.rung = false;
         while (!this.stopping) {
+          if (taken === operationsPerTurn) return true;
           const askedAt = performance.now();
           const held = await this.claim(scheduler, wakeWaiting);
           wakeWaiting = false;
           if (held === null || !(await this.attempt(held, askedAt))) break;
+          taken += 1;
         }
       } while (!this.stopping && draining.rung);
+      return false;
     } finally {
       // In the same moment as the last look for a ring: none can fall in between and be lost.
       this.draining.delete(scheduler);

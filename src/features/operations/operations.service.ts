@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { DomainError } from '../../domain/errors';
 import type { Operation, OperationDefinition, OperationEvent } from '../../domain/operation/operation';
 import { parseOperationListing, type OperationListingQuery } from '../../domain/operation/parse-operation-listing';
+import { schedulerNotFound } from '../../domain/scheduler/scheduler-not-found';
 import { OperationStore, type NewOperation } from '../../ports/operation-store';
 import { SchedulerStore } from '../../ports/scheduler-store';
 import { UnitOfWork } from '../../ports/unit-of-work';
@@ -74,8 +75,10 @@ export class OperationsService {
   /** What the request for an operation, or the operation before it, changed at once, when the operation itself never ran. */
   private async takeBack({ scheduler, definition }: Operation): Promise<void> {
     if (definition === 'create_scheduler') {
-      await this.schedulers.deleteScheduler(scheduler);
+      // Operations first, because that is the order in which others take these rows.
       await this.operations.cancelPending(scheduler, 'canceled: the scheduler was never created');
+      const created = await this.schedulers.getScheduler(scheduler);
+      if (created !== null) await this.schedulers.deleteScheduler(created);
     }
     if (definition === 'delete_scheduler') await this.schedulers.reopen(scheduler);
     if (definition === 'switch_active_version') {
@@ -89,9 +92,7 @@ export class OperationsService {
 
   private async nothingToCancel(scheduler: string, id: string): Promise<DomainError> {
     const stored = await this.schedulers.getScheduler(scheduler);
-    return stored === null
-      ? new DomainError('not_found', 'scheduler.not_found', `scheduler ${scheduler} not found`)
-      : operationNotFound(scheduler, id);
+    return stored === null ? schedulerNotFound(scheduler) : operationNotFound(scheduler, id);
   }
 }
 

@@ -3,6 +3,8 @@ export interface WelcomeFacts {
   /** Host and port. */
   managementGrpc: string;
   roomsUrl: string;
+  /** Host and port. */
+  roomsGrpc: string;
   internalUrl: string;
   /** "embedded PostgreSQL 18.4", "PostgreSQL at db:5432/maestro". */
   postgres: string;
@@ -15,7 +17,17 @@ export interface WelcomeFacts {
 
 /** What a person sees who started everything with one command: what runs, where, and what to try next. */
 export function welcomeText(facts: WelcomeFacts): string {
-  const { managementUrl, managementGrpc, roomsUrl, internalUrl, postgres, redis, stateDirectory, hasSample } = facts;
+  const {
+    managementUrl,
+    managementGrpc,
+    roomsUrl,
+    roomsGrpc,
+    internalUrl,
+    postgres,
+    redis,
+    stateDirectory,
+    hasSample,
+  } = facts;
   const killOne = `kill -9 $(grep -ho '"pid":[0-9]*' ${stateDirectory}runtime/rooms/arena/*.json | head -1 | cut -d: -f2)`;
   const next = hasSample
     ? [
@@ -34,7 +46,7 @@ export function welcomeText(facts: WelcomeFacts): string {
 
     Swagger UI   ${managementUrl}/docs
     gRPC         ${managementGrpc}  (grpcurl -plaintext ${managementGrpc} list)
-    Rooms API    ${roomsUrl}
+    Rooms API    ${roomsUrl}, over gRPC ${roomsGrpc}
     Metrics      ${internalUrl}/metrics
 
   Try next:

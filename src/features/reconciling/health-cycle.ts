@@ -76,7 +76,7 @@ export class HealthCycle {
     });
   }
 
-  /** Plans anew and orders the rooms' operations, which run next. Answers whether there was anything to order. */
+  /** Plans anew and orders the rooms' operations, which run next. Answers whether it ordered anything. */
   async act(scheduler: Scheduler, execution: Execution): Promise<boolean> {
     if (!(await this.hasPlace(scheduler))) return false;
     const plan = await this.plan(scheduler);
@@ -95,7 +95,9 @@ export class HealthCycle {
         const operation = await this.operationStore.insert({ scheduler: name, definition, input, actor, reason });
         if (operation !== null) lines.push(`created operation (id: ${operation.id}) to ${purpose}`);
       };
-      if (execution.progress['ordered'] === true) return null;
+      if (execution.progress['ordered'] === true) return 'ordered_before' as const;
+      // Ordered between the look and its operation, and put off: what is planned now would be done twice.
+      if ((await this.operationStore.findOpen(name, ['add_rooms', 'remove_rooms'])) !== null) return 'busy' as const;
       if (expired.length > 0) {
         const roomIds = expired.map((room) => room.id);
         await order(
@@ -126,7 +128,8 @@ export class HealthCycle {
       for (const line of lines) await execution.record(line);
       return lines;
     });
-    return ordered === null || ordered.length > 0;
+    if (ordered === 'busy') await this.wakeUps.ring('health', name, { delayMs: busyDelayMs });
+    return ordered === 'ordered_before' || (ordered !== 'busy' && ordered.length > 0);
   }
 
   /** Rooms whose match is given up as things are now: expired in spite of it, by the planner's second signal. */
@@ -139,10 +142,10 @@ export class HealthCycle {
 
   /**
    * Whether rooms can be there. A scheduler has no place in the runtime before `create_scheduler` made one, and shows
-   * `creating` as it does during a version change.
+   * `creating` as it does during a version change; `on-error` is one whose creation failed and could not be undone.
    */
   private async hasPlace({ name, state }: Scheduler): Promise<boolean> {
-    if (state === 'terminating') return false;
+    if (state === 'terminating' || state === 'on-error') return false;
     return state !== 'creating' || (await this.operationStore.findOpen(name, ['create_scheduler'])) === null;
   }
 

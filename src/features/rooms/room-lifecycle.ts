@@ -26,6 +26,8 @@ export interface EndedRooms {
   /** Left alone: a match runs there, or was on its way. */
   spared: string[];
   failed: { id: string; error: unknown }[];
+  /** The first of those failures that says that something is away: trying again may help. */
+  away: DomainError | null;
 }
 
 /** A machine whose ports are used by others too may refuse a drawn port; more refusals than this mean a full range. */
@@ -89,7 +91,7 @@ export class RoomLifecycle {
     reason: RemovalReason,
     silent?: { ids: ReadonlySet<string>; sinceMs: number },
   ): Promise<EndedRooms> {
-    const ended: EndedRooms = { removed: [], spared: [], failed: [] };
+    const ended: EndedRooms = { removed: [], spared: [], failed: [], away: null };
     const [given, others] = [ids.filter((id) => silent?.ids.has(id)), ids.filter((id) => !silent?.ids.has(id))];
     const marked = await this.rooms.terminateRooms(scheduler, others);
     if (silent !== undefined && given.length > 0) {
@@ -107,6 +109,7 @@ export class RoomLifecycle {
             ended.removed.push(id);
           } catch (error) {
             ended.failed.push({ id, error });
+            if (error instanceof DomainError && error.kind === 'unavailable') ended.away ??= error;
           }
         }),
       );

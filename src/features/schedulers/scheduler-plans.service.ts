@@ -1,9 +1,9 @@
 import { Injectable } from '@nestjs/common';
-import { DomainError } from '../../domain/errors';
 import { versionChanges } from '../../domain/operation/operation';
 import type { DefinitionPatch } from '../../domain/scheduler/patch-definition';
 import { planVersionChange, type VersionPlan, type WantedVersion } from '../../domain/scheduler/plan-version-change';
 import type { SchedulerDefinition } from '../../domain/scheduler/scheduler';
+import { schedulerNotFound } from '../../domain/scheduler/scheduler-not-found';
 import { OperationStore } from '../../ports/operation-store';
 import { RoomStore } from '../../ports/room-store';
 import { SchedulerStore } from '../../ports/scheduler-store';
@@ -34,9 +34,7 @@ export class SchedulerPlansService {
       this.operations.findOpen(name, versionChanges),
       this.rooms.countFleet(name),
     ]);
-    if (scheduler === null) {
-      throw new DomainError('not_found', 'scheduler.not_found', `scheduler ${name} not found`);
-    }
+    if (scheduler === null) throw schedulerNotFound(name);
     return planVersionChange({
       scheduler,
       versions: versions.map(({ version }) => version),

@@ -1,7 +1,8 @@
 import { Injectable } from '@nestjs/common';
 import { DomainError } from '../../domain/errors';
-import { versionChanges } from '../../domain/operation/operation';
+import { versionChanges, type Operation } from '../../domain/operation/operation';
 import type { FleetCounts } from '../../domain/room/room';
+import { changedFields, definitionChanges } from '../../domain/scheduler/definition-changes';
 import {
   isEmptyPatch,
   noChangeFound,
@@ -11,6 +12,7 @@ import {
 import { versionChangeBlocks, type PlanBlock } from '../../domain/scheduler/plan-version-change';
 import type { Scheduler, SchedulerDefinition, SchedulerVersion } from '../../domain/scheduler/scheduler';
 import { toV10Entity } from '../../domain/scheduler/scheduler-entity';
+import { schedulerNotFound } from '../../domain/scheduler/scheduler-not-found';
 import {
   validateScheduler,
   validateSchedulerDetailed,
@@ -23,16 +25,20 @@ import { UnitOfWork } from '../../ports/unit-of-work';
 import { OperationsService } from '../operations/operations.service';
 
 const actor = 'api';
+/** The line in the history of what a deletion cancels. */
+const deletionCancels = 'cancellation requested: the scheduler is being deleted';
+/** v10's words. */
+const noSchedulerForVersion = 'no scheduler found, can not create new version for inexistent scheduler: ';
 
-type NewVersion = Pick<NewOperation<'create_new_scheduler_version'>, 'definition' | 'input'>;
-type Switch = Pick<NewOperation<'switch_active_version'>, 'definition' | 'input'>;
+type NewVersion = Pick<NewOperation<'create_new_scheduler_version'>, 'definition' | 'input' | 'reason'>;
+type Switch = Pick<NewOperation<'switch_active_version'>, 'definition' | 'input' | 'reason'>;
 
 /** What a client asked for, in v10's words. */
 interface VersionChangeRequest {
   /** How its refusals begin. */
   refusal: string;
-  /** What is said when there is no such scheduler. */
-  unknown: string;
+  /** What is said before `scheduler … not found`. */
+  unknown?: string;
   compose: (scheduler: Scheduler) => NewVersion | Switch;
 }
 
@@ -65,7 +71,8 @@ export class SchedulersService {
         );
       }
       const input = { scheduler: toV10Entity(created) };
-      await this.operationStore.insert({ scheduler: name, definition: 'create_scheduler', input, actor });
+      const reason = 'scheduler created';
+      await this.operationStore.insert({ scheduler: name, definition: 'create_scheduler', input, actor, reason });
       return created;
     });
     await this.operations.announce(name);
@@ -75,7 +82,7 @@ export class SchedulersService {
   /** @throws DomainError `scheduler.not_found`, also for an unknown version (v10's text does not tell them apart). */
   async getScheduler(name: string, version?: string): Promise<Scheduler> {
     const scheduler = await this.schedulers.getScheduler(name, version);
-    if (scheduler === null) throw schedulerNotFound(`scheduler ${name} not found`);
+    if (scheduler === null) throw schedulerNotFound(name);
     return scheduler;
   }
 
@@ -89,7 +96,7 @@ export class SchedulersService {
    */
   async listVersions(name: string): Promise<SchedulerVersion[]> {
     const versions = await this.schedulers.listVersions(name);
-    if (versions.length === 0) throw schedulerNotFound(`scheduler ${name} not found`);
+    if (versions.length === 0) throw schedulerNotFound(name);
     return versions;
   }
 
@@ -102,8 +109,8 @@ export class SchedulersService {
     assertValid(name, definition);
     return this.changeVersion(name, {
       refusal: 'cannot create new scheduler version',
-      unknown: noSchedulerForVersion(name),
-      compose: (scheduler) => newVersion(scheduler, definition),
+      unknown: noSchedulerForVersion,
+      compose: (scheduler) => newVersion(scheduler, definition, 'new version'),
     });
   }
 
@@ -116,11 +123,11 @@ export class SchedulersService {
     if (isEmptyPatch(patch)) throw new DomainError('already_exists', 'scheduler.no_change', noChangeFound(name));
     return this.changeVersion(name, {
       refusal: 'cannot patch scheduler',
-      unknown: noSchedulerForVersion(name),
+      unknown: noSchedulerForVersion,
       compose: (scheduler) => {
         const definition = patchDefinition(scheduler.definition, patch);
         assertValidPatched(name, definition);
-        return newVersion(scheduler, definition);
+        return newVersion(scheduler, definition, 'PATCH');
       },
     });
   }
@@ -132,34 +139,39 @@ export class SchedulersService {
   switchActiveVersion(name: string, version: string): Promise<{ operationId: string }> {
     return this.changeVersion(name, {
       refusal: 'cannot switch active version',
-      unknown: `scheduler ${name} not found`,
-      compose: () => ({ definition: 'switch_active_version', input: { newActiveVersion: version } }),
+      compose: () => ({
+        definition: 'switch_active_version',
+        input: { newActiveVersion: version },
+        reason: `switch to ${version === '' ? 'the newest version' : version}`,
+      }),
     });
   }
 
   /**
-   * Accepts a deletion: the scheduler shows `terminating` from here on, and a version change that has not ended is canceled.
-   * Repeating it answers the operation that runs.
+   * Accepts a deletion: the scheduler shows `terminating` from here on, and a version change that has not ended is canceled,
+   * as are orders of rooms that run, so that the deletion does not wait long for them. Repeating it answers the operation that runs.
    * @throws DomainError `scheduler.not_found`.
    */
   async deleteScheduler(name: string): Promise<{ operationId: string }> {
     const operationId = await this.unitOfWork.run(async () => {
       await this.schedulers.decideAlone(name);
-      if ((await this.schedulers.getScheduler(name)) === null) {
-        throw schedulerNotFound(
-          `no scheduler found, can not delete nonexistent scheduler: scheduler ${name} not found`,
-        );
+      const scheduler = await this.schedulers.getScheduler(name);
+      if (scheduler === null) {
+        throw schedulerNotFound(name, 'no scheduler found, can not delete nonexistent scheduler: ');
       }
-      // Before the scheduler's row is written, because that is the order in which a worker's transactions take the two.
+      // Before the scheduler's row is written, because that is the order in which a worker's transactions take the two. What
+      // ends at once takes the scheduler's counter too, so it comes last.
+      await this.cancelRoomOrders(name);
       await this.cancelVersionChange(name);
       await this.schedulers.setState(name, 'terminating');
-      const running = await this.operationStore.findOpen(name, ['delete_scheduler']);
-      if (running !== null && running.cancelRequestedAt === null) return running.id;
+      const open = await this.findOpenDeletion(scheduler);
+      if (open !== null) return open.id;
       const inserted = await this.operationStore.insert({
         scheduler: name,
         definition: 'delete_scheduler',
         input: {},
         actor,
+        reason: 'scheduler deleted',
       });
       return inserted!.id;
     });
@@ -186,7 +198,7 @@ export class SchedulersService {
         const isTerminating = scheduler?.state === 'terminating';
         const [block] = versionChangeBlocks(name, { isTerminating, openChange });
         if (block !== undefined) throw blocked(request.refusal, block);
-        if (scheduler === null) throw schedulerNotFound(request.unknown);
+        if (scheduler === null) throw schedulerNotFound(name, request.unknown);
         const inserted = await this.operationStore.insert({ scheduler: name, actor, ...request.compose(scheduler) });
         if (inserted !== null) return inserted.id;
       }
@@ -200,25 +212,62 @@ export class SchedulersService {
     return { operationId };
   }
 
+  /** One that deletes this scheduler, not a former one of its name: that one has only its end to write. */
+  private async findOpenDeletion({ name, createdAt }: Scheduler): Promise<Operation | null> {
+    const deletes = (operation: Operation): boolean =>
+      operation.definition === 'delete_scheduler' &&
+      operation.cancelRequestedAt === null &&
+      operation.createdAt.getTime() >= createdAt.getTime();
+    const oldest = await this.operationStore.findOpen(name, ['delete_scheduler']);
+    if (oldest === null || deletes(oldest)) return oldest;
+    return (
+      (await this.openOperations(name, 'pending')).find(deletes) ??
+      (await this.openOperations(name, 'active')).find(deletes) ??
+      null
+    );
+  }
+
+  /** What is pending the deletion cancels itself; what runs it would wait for. */
+  private async cancelRoomOrders(name: string): Promise<void> {
+    for (const { id, definition } of await this.openOperations(name, 'active')) {
+      if (definition === 'add_rooms' || definition === 'remove_rooms')
+        await this.operationStore.cancel(name, id, deletionCancels);
+    }
+  }
+
+  private async openOperations(name: string, stage: 'pending' | 'active'): Promise<Operation[]> {
+    return (await this.operationStore.list(name, { stage, order: 'asc', page: 1, perPage: 1 })).operations;
+  }
+
   private async cancelVersionChange(name: string): Promise<void> {
     for (;;) {
       const open = await this.operationStore.findOpen(name, versionChanges);
       if (open === null) return;
-      const canceled = await this.operationStore.cancel(
-        name,
-        open.id,
-        'cancellation requested: the scheduler is being deleted',
-      );
+      const canceled = await this.operationStore.cancel(name, open.id, deletionCancels);
       // It may end while we wait for its row, and have ordered the next one.
       if (canceled !== null && canceled.answer !== 'ended') return;
     }
   }
 }
 
-function newVersion(scheduler: Scheduler, definition: SchedulerDefinition): NewVersion {
+function newVersion(
+  scheduler: Scheduler,
+  definition: SchedulerDefinition,
+  request: 'new version' | 'PATCH',
+): NewVersion {
   // `creating` is v10's state of a scheduler out of a request, and of one that changes its version.
   const entity = toV10Entity({ ...scheduler, state: 'creating', definition });
-  return { definition: 'create_new_scheduler_version', input: { scheduler: entity, definition } };
+  return {
+    definition: 'create_new_scheduler_version',
+    input: { scheduler: entity, definition },
+    reason: reasonOf(request, changedFields(definitionChanges(scheduler.definition, definition))),
+  };
+}
+
+/** `new version with changes of maxSurge, spec`, `PATCH of maxSurge`. */
+function reasonOf(request: 'new version' | 'PATCH', fields: string[]): string {
+  if (fields.length === 0) return `${request} without changes`;
+  return `${request}${request === 'PATCH' ? '' : ' with changes'} of ${fields.join(', ')}`;
 }
 
 function assertValid(name: string, definition: SchedulerDefinition): void {
@@ -248,11 +297,3 @@ const blockCodes: Record<PlanBlock['code'], string> = {
   version_change_open: 'scheduler.version_change_open',
   scheduler_terminating: 'scheduler.terminating',
 };
-
-function noSchedulerForVersion(name: string): string {
-  return `no scheduler found, can not create new version for inexistent scheduler: scheduler ${name} not found`;
-}
-
-function schedulerNotFound(message: string): DomainError {
-  return new DomainError('not_found', 'scheduler.not_found', message);
-}

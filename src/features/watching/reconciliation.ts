@@ -105,10 +105,19 @@ export class Reconciliation {
   private async deleteStrays(instances: Instance[], nowMs: number): Promise<void> {
     const straySinceMs = new Map<string, number>();
     for (const instance of instances) {
-      const stray = await this.strayOf(instance);
-      if (stray === null) continue;
       const key = keyOf(instance);
-      const sinceMs = this.straySinceMs.get(key) ?? nowMs;
+      const seenSinceMs = this.straySinceMs.get(key);
+      let stray: Stray | null;
+      try {
+        stray = await this.strayOf(instance);
+      } catch (error) {
+        // Nobody knows now. The rest of the comparison does not depend on it.
+        if (seenSinceMs !== undefined) straySinceMs.set(key, seenSinceMs);
+        this.logger.warn({ room_id: instance.id, err: messageOf(error) }, 'whether an instance is stray is not known');
+        continue;
+      }
+      if (stray === null) continue;
+      const sinceMs = seenSinceMs ?? nowMs;
       straySinceMs.set(key, sinceMs);
       if (nowMs - sinceMs < this.options.strayInstanceAgeMs || instance.status === 'terminating') continue;
       const { reason, drift, message } = strays[stray];

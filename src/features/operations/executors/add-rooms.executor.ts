@@ -3,6 +3,7 @@ import { DomainError, messageOf } from '../../../domain/errors';
 import type { RoomStatus } from '../../../domain/room/room';
 import { roomName } from '../../../domain/room/room-name';
 import type { Scheduler } from '../../../domain/scheduler/scheduler';
+import { schedulerNotFound } from '../../../domain/scheduler/scheduler-not-found';
 import { Metrics } from '../../../ports/metrics';
 import { RoomStore } from '../../../ports/room-store';
 import { RoomLifecycle, type EndedRooms } from '../../rooms/room-lifecycle';
@@ -50,22 +51,16 @@ export class AddRoomsExecutor extends Executor<'add_rooms'> {
     scheduler: Scheduler | null,
   ): Promise<ExecutionResult<'add_rooms'>> {
     const name = execution.operation.scheduler;
-    if (scheduler === null) {
-      throw new DomainError(
-        'not_found',
-        'scheduler.not_found',
-        `error fetching scheduler from storage: scheduler ${name} not found`,
-      );
-    }
+    if (scheduler === null) throw schedulerNotFound(name, 'error fetching scheduler from storage: ');
     const { rooms: existing } = await this.rooms.readFleet(name);
     const taken = new Set(existing.map((room) => room.id));
     const ids = await execution.step('choose rooms', () => this.resolveIds(execution, taken));
     const failed = new Map(Object.entries((execution.progress['failed'] ?? {}) as Record<string, string>));
-    let away: DomainError | undefined;
     const takenPorts = new Set(existing.flatMap((room) => room.instance.address?.ports.map(({ port }) => port) ?? []));
     for (let start = 0; start < ids.length; start += this.options.batchSize) {
       const batch = ids.slice(start, start + this.options.batchSize).filter((id) => !failed.has(id));
-      await execution.step('start rooms', async () => {
+      const away = await execution.step('start rooms', async () => {
+        let unavailable: DomainError | null = null;
         const started = await Promise.allSettled(
           batch.map((id) =>
             this.lifecycle.startRoom({
@@ -82,7 +77,7 @@ export class AddRoomsExecutor extends Executor<'add_rooms'> {
           if (each.status === 'fulfilled') {
             if (each.value === 'ended_before') failed.set(batch[place]!, 'it ended before this operation was resumed');
           } else if (each.reason instanceof DomainError && each.reason.kind === 'unavailable') {
-            away = each.reason;
+            unavailable = each.reason;
           } else {
             failed.set(batch[place]!, messageOf(each.reason));
           }
@@ -91,10 +86,11 @@ export class AddRoomsExecutor extends Executor<'add_rooms'> {
         if (failed.size > failedBefore) {
           await execution.saveProgress({ roomIds: ids, failed: Object.fromEntries(failed) });
         }
+        return unavailable;
       });
+      // What could not start because something is away starts when it is back: the same rooms, by their stored ids.
+      if (away !== null) throw away;
     }
-    // What could not start because something is away starts when it is back: the same rooms, by their stored ids.
-    if (away !== undefined) throw away;
     return this.conclude(execution, ids.length, [...failed.values()]);
   }
 
@@ -112,6 +108,7 @@ export class AddRoomsExecutor extends Executor<'add_rooms'> {
     let removed = 0;
     const spared: string[] = [];
     const failed: EndedRooms['failed'] = [];
+    let away: EndedRooms['away'] = null;
     // Also those that nobody knows: a start that is still on its way must not come to anything.
     for (let start = 0; start < chosen.length; start += roomsPerStep) {
       const ids = chosen.slice(start, start + roomsPerStep);
@@ -119,9 +116,9 @@ export class AddRoomsExecutor extends Executor<'add_rooms'> {
       removed += ended.removed.filter((id) => running.has(id)).length;
       spared.push(...ended.spared);
       failed.push(...ended.failed);
+      away ??= ended.away;
     }
-    const away = failed.find(({ error }) => error instanceof DomainError && error.kind === 'unavailable');
-    if (away !== undefined) throw away.error;
+    if (away !== null) throw away;
     if (spared.length > 0) await execution.record(`left alone, a match runs there: [${spared.join(' ')}]`);
     await execution.record(`removed ${removed} of the ${started.length} rooms that had started`);
     if (failed.length > 0) {

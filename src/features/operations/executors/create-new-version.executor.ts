@@ -91,6 +91,10 @@ export class CreateNewVersionExecutor extends Executor<'create_new_scheduler_ver
     }
   }
 
+  override async abandon(scheduler: Scheduler | null): Promise<void> {
+    if (scheduler !== null) await this.schedulers.setState(scheduler.name, 'in-sync');
+  }
+
   private async begin(execution: NewVersionExecution, scheduler: Scheduler): Promise<VersionChange> {
     const { name, version: active, definition } = scheduler;
     const existing = (await this.schedulers.listVersions(name)).map(({ version }) => version);
@@ -99,7 +103,7 @@ export class CreateNewVersionExecutor extends Executor<'create_new_scheduler_ver
       version: nextVersion({ active, existing, bump }),
       bump,
       rollbackVersion: active,
-      validation: bump === 'major' ? beginValidation(Date.now()) : null,
+      validation: bump === 'major' ? beginValidation(execution.ranForMs()) : null,
     };
     await execution.commit(async () => {
       if (!(await this.schedulers.setState(name, 'creating'))) throw goesAway(name);
@@ -120,7 +124,7 @@ export class CreateNewVersionExecutor extends Executor<'create_new_scheduler_ver
   ): Promise<ExecutionWait | null> {
     const { validation: limits } = this.options;
     for (let validation = stored; ;) {
-      const facts = await this.factsOf(scheduler.name, validation);
+      const facts = await this.factsOf(execution, validation);
       const step = judgeValidation(validation, facts, limits);
       switch (step.next) {
         case 'wait':
@@ -159,7 +163,7 @@ export class CreateNewVersionExecutor extends Executor<'create_new_scheduler_ver
         const failure = await this.startRoom(execution.operation, scheduler, change, roomId);
         return failure === null
           ? save(
-              { phase: 'watching', attempt, roomId, deadlineMs: Date.now() + limits.timeoutMs },
+              { phase: 'watching', attempt, roomId, deadlineMs: execution.ranForMs() + limits.timeoutMs },
               `validation room ${roomId} started`,
             )
           : save(
@@ -176,7 +180,7 @@ export class CreateNewVersionExecutor extends Executor<'create_new_scheduler_ver
       }
       case 'remove_room':
         await this.removeRoom(scheduler.name, step.roomId, 'new_version_validation_finished');
-        return save(afterAttempt(step, limits, { nowMs: Date.now(), random: Math.random() }));
+        return save(afterAttempt(step, limits, { nowMs: execution.ranForMs(), random: Math.random() }));
     }
   }
 
@@ -207,8 +211,9 @@ export class CreateNewVersionExecutor extends Executor<'create_new_scheduler_ver
     }
   }
 
-  private async factsOf(name: string, validation: Validation): Promise<ValidationFacts> {
-    const nowMs = Date.now();
+  private async factsOf(execution: NewVersionExecution, validation: Validation): Promise<ValidationFacts> {
+    const name = execution.operation.scheduler;
+    const nowMs = execution.ranForMs();
     if (validation.phase !== 'watching') return { nowMs, room: 'unread', endReason: '' };
     const { roomId } = validation;
     // A store that lost everything knows no room; once it is complete again, one that runs is there.

@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { DomainError, messageOf } from '../../../domain/errors';
 import type { Scheduler } from '../../../domain/scheduler/scheduler';
+import { schedulerNotFound } from '../../../domain/scheduler/scheduler-not-found';
 import { Runtime } from '../../../ports/runtime';
 import { SchedulerStore } from '../../../ports/scheduler-store';
 import { Executor, type Execution, type ExecutionResult } from '../executor';
@@ -23,9 +24,7 @@ export class CreateSchedulerExecutor extends Executor<'create_scheduler'> {
     scheduler: Scheduler | null,
   ): Promise<ExecutionResult<'create_scheduler'>> {
     const name = execution.operation.scheduler;
-    if (scheduler === null) {
-      throw new DomainError('not_found', 'scheduler.not_found', `scheduler ${name} not found`);
-    }
+    if (scheduler === null) throw schedulerNotFound(name);
     try {
       await execution.step('create in runtime', () => this.runtime.createScheduler(name, execution.operation.id));
     } catch (error) {
@@ -44,7 +43,12 @@ export class CreateSchedulerExecutor extends Executor<'create_scheduler'> {
     await execution.step('rollback: delete in runtime', () => this.runtime.deleteScheduler(name, id));
     if (scheduler === null) return;
     await execution.step('rollback: delete scheduler', () =>
-      execution.commit(() => this.schedulers.deleteScheduler(name)),
+      execution.commit(() => this.schedulers.deleteScheduler(scheduler)),
     );
+  }
+
+  /** Something of it may be left in the runtime: it can be deleted, and is not healed. */
+  override async abandon(scheduler: Scheduler | null): Promise<void> {
+    if (scheduler !== null) await this.schedulers.setState(scheduler.name, 'on-error');
   }
 }

@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { DomainError } from '../../../domain/errors';
 import type { Scheduler } from '../../../domain/scheduler/scheduler';
+import { schedulerNotFound } from '../../../domain/scheduler/scheduler-not-found';
 import { OperationStore } from '../../../ports/operation-store';
 import { RoomStore } from '../../../ports/room-store';
 import { Runtime } from '../../../ports/runtime';
@@ -8,7 +9,7 @@ import { SchedulerStore } from '../../../ports/scheduler-store';
 import { Executor, type Execution, type ExecutionResult, type ExecutionWait } from '../executor';
 
 export class DeleteSchedulerOptions {
-  /** How often the runtime is asked whether the instances are gone, when no end of one rings. Milliseconds. */
+  /** How often the runtime is asked whether the instances are gone; their ends do not ring for it. Milliseconds. */
   readonly pollIntervalMs!: number;
   /** How long instances may outlive their grace period before the deletion fails (and can be repeated). Milliseconds. */
   readonly patienceMs!: number;
@@ -21,8 +22,8 @@ const defaultGraceMs = 30_000;
 interface DeletionProgress {
   /** Instances that the history was told of last. */
   left?: number;
-  /** Milliseconds since the epoch. Stored, so that no resume prolongs it. */
-  patienceUntilMs?: number;
+  /** When it gives up, by `Execution.ranForMs`. Stored, so that no resume prolongs it. Milliseconds. */
+  giveUpAtMs?: number;
 }
 
 /**
@@ -49,26 +50,46 @@ export class DeleteSchedulerExecutor extends Executor<'delete_scheduler'> {
     execution: Execution<'delete_scheduler'>,
     scheduler: Scheduler | null,
   ): Promise<ExecutionResult<'delete_scheduler'> | ExecutionWait> {
-    const name = execution.operation.scheduler;
     // An earlier attempt, or another deletion, came to its end: by now the name may belong to a new scheduler.
-    if (scheduler === null) return {};
+    if (scheduler === null) return { irrevocable: true };
+    try {
+      return await this.delete(execution, scheduler);
+    } catch (error) {
+      if (!(error instanceof DomainError) || error.code !== 'scheduler.not_found') throw error;
+      return { irrevocable: true };
+    }
+  }
+
+  /** @throws DomainError `scheduler.not_found` when the scheduler is gone; another one of its name is left alone. */
+  private async delete(
+    execution: Execution,
+    scheduler: Scheduler,
+  ): Promise<ExecutionResult<'delete_scheduler'> | ExecutionWait> {
+    const { name } = scheduler;
     if (progressOf(execution).left === undefined) {
       // Rooms that an order from before adds while the instances go would only have to go too.
       await execution.step('cancel pending work', () =>
-        execution.commit(() => this.operations.cancelPending(name, 'canceled: the scheduler is being deleted')),
+        execution.commit(async () => {
+          await this.operations.cancelPending(name, 'canceled: the scheduler is being deleted');
+          // After that: whoever cancels a creation that never ran takes the scheduler back, and a new one may be there.
+          await this.assertStillThere(scheduler);
+        }),
       );
     }
+    await this.assertStillThere(scheduler);
     await execution.step('delete in runtime', () => this.runtime.deleteScheduler(name));
     const { length: left } = await this.runtime.listInstances(name);
     if (left > 0) return this.waitForInstances(execution, scheduler, left);
+    await this.assertStillThere(scheduler);
     await execution.step('forget rooms', () => this.rooms.deleteScheduler(name));
     await execution.step('delete scheduler', () =>
       execution.commit(async () => {
-        await this.schedulers.deleteScheduler(name);
+        // Operations first, because that is the order in which others take these rows.
         await this.operations.cancelPending(name, 'canceled: the scheduler was deleted');
+        if (!(await this.schedulers.deleteScheduler(scheduler))) throw schedulerNotFound(name);
       }),
     );
-    return {};
+    return { irrevocable: true };
   }
 
   override extraTimeMs(scheduler: Scheduler | null): number {
@@ -81,14 +102,20 @@ export class DeleteSchedulerExecutor extends Executor<'delete_scheduler'> {
     await execution.record('the scheduler stays `terminating`; delete it again to go on');
   }
 
+  private async assertStillThere({ name, createdAt }: Scheduler): Promise<void> {
+    const current = await this.schedulers.getScheduler(name);
+    if (current?.createdAt.getTime() !== createdAt.getTime()) throw schedulerNotFound(name);
+  }
+
   private async waitForInstances(execution: Execution, scheduler: Scheduler, left: number): Promise<ExecutionWait> {
     const progress = progressOf(execution);
-    const patienceUntilMs = progress.patienceUntilMs ?? Date.now() + graceMsOf(scheduler) + this.options.patienceMs;
-    if (left !== progress.left) {
+    const giveUpAtMs = progress.giveUpAtMs ?? execution.ranForMs() + graceMsOf(scheduler) + this.options.patienceMs;
+    // Once per halving: a large fleet must not fill the history.
+    if (progress.left === undefined || left <= progress.left / 2) {
       await execution.record(`Waiting for instances to be deleted: ${left}`);
-      await execution.saveProgress({ left, patienceUntilMs } satisfies DeletionProgress);
+      await execution.saveProgress({ left, giveUpAtMs } satisfies DeletionProgress);
     }
-    if (Date.now() > patienceUntilMs) {
+    if (execution.ranForMs() > giveUpAtMs) {
       throw new DomainError(
         'deadline_exceeded',
         'scheduler.instances_left',

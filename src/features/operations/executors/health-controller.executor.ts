@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
-import { DomainError } from '../../../domain/errors';
 import type { Scheduler } from '../../../domain/scheduler/scheduler';
+import { schedulerNotFound } from '../../../domain/scheduler/scheduler-not-found';
 import { HealthCycle } from '../../reconciling/health-cycle';
 import { Executor, type Execution, type ExecutionResult } from '../executor';
 
@@ -18,10 +18,7 @@ export class HealthControllerExecutor extends Executor<'health_controller'> {
     execution: Execution<'health_controller'>,
     scheduler: Scheduler | null,
   ): Promise<ExecutionResult<'health_controller'>> {
-    if (scheduler === null) {
-      const name = execution.operation.scheduler;
-      throw new DomainError('not_found', 'scheduler.not_found', `scheduler ${name} not found`);
-    }
+    if (scheduler === null) throw schedulerNotFound(execution.operation.scheduler);
     const tookAction = await execution.step('plan and order', () => this.healthCycle.act(scheduler, execution));
     return { input: { tookAction }, hidden: !tookAction };
   }

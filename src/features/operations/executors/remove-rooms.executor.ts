@@ -30,7 +30,7 @@ export class RemoveRoomsExecutor extends Executor<'remove_rooms'> {
     execution.signal.throwIfAborted();
     // A match may have begun since the rooms were chosen: only one that is still silent beyond doubt goes with its room.
     const silent = input.reason === 'expired_room' ? await this.healthCycle.findSilentMatches(scheduler) : undefined;
-    const ended: EndedRooms = { removed: [], spared: [], failed: [] };
+    const ended: EndedRooms = { removed: [], spared: [], failed: [], away: null };
     for (let start = 0; start < input.roomIds.length; start += roomsPerStep) {
       const ids = input.roomIds.slice(start, start + roomsPerStep);
       await execution.step('end rooms', async () => {
@@ -38,11 +38,11 @@ export class RemoveRoomsExecutor extends Executor<'remove_rooms'> {
         ended.removed.push(...batch.removed);
         ended.spared.push(...batch.spared);
         ended.failed.push(...batch.failed);
+        ended.away ??= batch.away;
         await execution.saveProgress({ removed: ended.removed });
       });
     }
-    const away = ended.failed.find(({ error }) => error instanceof DomainError && error.kind === 'unavailable');
-    if (away !== undefined) throw away.error;
+    if (ended.away !== null) throw ended.away;
     for (const { id, error } of ended.failed) {
       this.metrics.roomDeletionFailed(scheduler);
       await execution.record(`error removing room "${id}". Reason => ${messageOf(error)}`);

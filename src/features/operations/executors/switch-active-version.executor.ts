@@ -18,11 +18,17 @@ export class SwitchActiveVersionExecutor extends Executor<'switch_active_version
   }
 
   override async execute(
-    { operation }: Execution<'switch_active_version'>,
+    { operation, record }: Execution<'switch_active_version'>,
     scheduler: Scheduler | null,
   ): Promise<ExecutionResult<'switch_active_version'>> {
     const { scheduler: name, input } = operation;
     if (scheduler === null) throw notFound(name);
+    const { newActiveVersion: version } = input;
+    if (version !== '' && (await this.schedulers.getScheduler(name, version)) === null) {
+      // v10's line, which follows, names the scheduler only.
+      await record(`"${version}" is none of the versions of scheduler ${name}`);
+      throw notFound(name);
+    }
     return {
       alongside: async () => {
         if (!(await this.schedulers.activateVersion(name, input.newActiveVersion))) throw notFound(name);
@@ -37,6 +43,10 @@ export class SwitchActiveVersionExecutor extends Executor<'switch_active_version
     if (scheduler === null) return;
     const { scheduler: name } = execution.operation;
     await execution.step('undo_state', () => execution.commit(() => this.schedulers.setState(name, 'in-sync')));
+  }
+
+  override async abandon(scheduler: Scheduler | null): Promise<void> {
+    if (scheduler !== null) await this.schedulers.setState(scheduler.name, 'in-sync');
   }
 }
 
