@@ -77,7 +77,11 @@ export class SchedulerSettingsCache {
 
   private async read(): Promise<void> {
     this.lastReadAt = performance.now();
-    const settings = await this.schedulers.listSettings();
+    const settings = await this.schedulers.listSettings().catch((error: unknown) => {
+      // A read that failed knows of nobody's absence: who asks next asks again, and hears why it is not known.
+      this.lastReadAt = -Infinity;
+      throw error;
+    });
     const former = this.settings;
     this.settings = new Map(settings.map((each) => [each.name, each]));
     for (const name of former.keys()) if (!this.settings.has(name)) this.metrics.schedulerDeleted(name);

@@ -395,7 +395,7 @@ export const comments: Readonly<Record<string, string>> = {
   "maestro.v1.PlanVersionResponse": "What the change would do, as things are now: nothing is reserved for it.",
   "maestro.v1.PlanVersionResponse.problems": "What is wrong with the change, in the words of a POST: it would be refused, and no version is planned.\nExample: [\"Scheduler.MaxSurge: MaxSurge is a required field\"]",
   "maestro.v1.PlanVersionResponse.changes": "What would differ from the active version, in the order of the scheduler's fields. Empty when nothing would.",
-  "maestro.v1.PlanVersionResponse.bump": "How far the version would be from the active one: `major` replaces all rooms, `minor` keeps them, `none` differs in\nnothing and is made all the same.\nOne of: none, minor, major.\nExample: minor",
+  "maestro.v1.PlanVersionResponse.bump": "How far the version would be from the active one: rooms of a `major` one are made differently, those of a `minor` one are\nnot, and one with `none` differs in nothing and is made all the same.\nOne of: none, minor, major.\nExample: minor",
   "maestro.v1.PlanVersionResponse.version": "The version that would be made; empty when there are problems.\nExample: v1.1.0",
   "maestro.v1.PlanVersionResponse.rooms": "Rooms that the scheduler has now, without those that only try a new version, by status; each status is there. Unit: rooms.\nExample: {\"pending\": 0, \"unready\": 0, \"ready\": 3, \"occupied\": 12, \"terminating\": 0, \"error\": 0, \"terminated\": 0, \"active\": 0, \"allocated\": 0}",
   "maestro.v1.PlanVersionResponse.rooms_with_matches": "How many of them hold a match, or players on their way to one. Unit: rooms.\nLimits: at least 0.\nExample: 12",

@@ -1137,7 +1137,7 @@ export interface components {
       /** @description What would differ from the active version, in the order of the scheduler's fields. Empty when nothing would. */
       changes: components['schemas']['PlannedChange'][];
       /**
-       * @description How far the version would be from the active one: `major` replaces all rooms, `minor` keeps them, `none` differs in nothing and is made all the same.
+       * @description How far the version would be from the active one: rooms of a `major` one are made differently, those of a `minor` one are not, and one with `none` differs in nothing and is made all the same.
        * @example minor
        * @enum {string}
        */

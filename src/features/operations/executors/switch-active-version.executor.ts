@@ -18,15 +18,15 @@ export class SwitchActiveVersionExecutor extends Executor<'switch_active_version
   }
 
   override async execute(
-    { operation, record }: Execution<'switch_active_version'>,
+    execution: Execution<'switch_active_version'>,
     scheduler: Scheduler | null,
   ): Promise<ExecutionResult<'switch_active_version'>> {
-    const { scheduler: name, input } = operation;
+    const { scheduler: name, input } = execution.operation;
     if (scheduler === null) throw notFound(name);
     const { newActiveVersion: version } = input;
     if (version !== '' && (await this.schedulers.getScheduler(name, version)) === null) {
       // v10's line, which follows, names the scheduler only.
-      await record(`"${version}" is none of the versions of scheduler ${name}`);
+      await execution.record(`"${version}" is none of the versions of scheduler ${name}`);
       throw notFound(name);
     }
     return {

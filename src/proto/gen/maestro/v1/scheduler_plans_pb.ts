@@ -75,8 +75,8 @@ export type PlanVersionResponse = Message<"maestro.v1.PlanVersionResponse"> & {
   changes: PlannedChange[];
 
   /**
-   * How far the version would be from the active one: `major` replaces all rooms, `minor` keeps them, `none` differs in
-   * nothing and is made all the same.
+   * How far the version would be from the active one: rooms of a `major` one are made differently, those of a `minor` one are
+   * not, and one with `none` differs in nothing and is made all the same.
    * One of: none, minor, major.
    * Example: minor
    *
