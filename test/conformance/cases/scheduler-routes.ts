@@ -493,6 +493,7 @@ const changing: ConformanceGroup = {
               executionHistory: [
                 { event: 'Created' },
                 { event: 'Starting operation' },
+                { event: '"v9.0.0" is none of the versions of scheduler {scheduler}' },
                 { event: 'error fetching scheduler version to be switched to: scheduler {scheduler} not found' },
                 { event: 'operation execution failed' },
                 { event: 'Starting operation rollback' },
