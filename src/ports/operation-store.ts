@@ -87,6 +87,9 @@ export abstract class OperationStore {
    * Takes the scheduler's next operation: one whose lease expired, else, if none holds the slot, one that waited and is due
    * or canceled, else the first pending one that is due, by priority and age. `wakeWaiting` makes one that waits due now.
    * Null when there is nothing to take. Lease times are the database's clock.
+   *
+   * Only of a kind that this version of Maestro knows: what a newer one wrote is for a newer worker. Until one comes, it lets
+   * pass what an operation that is put off lets pass: what heals, and a deletion.
    */
   abstract claimNext(
     scheduler: string,
@@ -125,6 +128,12 @@ export abstract class OperationStore {
   abstract wait(held: HeldOperation, delayMs: number): Promise<void>;
 
   /**
+   * The operation as this holder left it, for one that did not hear whether its last write (`finish`, `wait`, `release`) came
+   * through. Null while it is still held, and when another worker has taken it since. Waits for a write that is on its way.
+   */
+  abstract findLeft(held: HeldOperation): Promise<Operation | null>;
+
+  /**
    * Gives the operation back as pending, for any worker to take at once (shutdown) or after `delayMs` (back-off).
    * Ends it as `canceled` instead when another one is pending that does the same (a health check).
    */
@@ -160,15 +169,25 @@ export abstract class OperationStore {
 
   /**
    * Whether anything of this scheduler runs or is about to. What waits is no work now, nor is what is put off, unless it
-   * heals: what it was ordered for is still to come.
+   * heals: what it was ordered for is still to come. A pending one of an unknown kind is none either: it may stay for long.
    */
   abstract isBusy(scheduler: string): Promise<boolean>;
 
   /**
-   * Schedulers whose work nobody does: due without a holder of the slot, or a lease that expired. At most `limit`, in random
-   * order, so that those whose work cannot be done now keep nobody else from being found.
+   * Schedulers whose work nobody does: due without a holder of the slot, or a lease that expired; just those of which
+   * `claimNext` would take something. At most `limit`, in random order, so that those whose work cannot be done now keep nobody
+   * else from being found.
    */
   abstract findStalled(limit: number): Promise<string[]>;
+
+  /** Operations that have not ended, of kinds that this version of Maestro does not know. The oldest `limit`. */
+  abstract findUnknown(limit: number): Promise<Operation[]>;
+
+  /**
+   * Gives those of unknown kinds back as pending, with an event in their history, whose lease expired more than `agoMs` ago: no
+   * worker that knows them is there, and a slot that they held for ever would keep the scheduler from being healed, and deleted.
+   */
+  abstract releaseUnknown(agoMs: number, event: string): Promise<void>;
 
   /** Schedulers, also those that are gone, of which `deleteOutdated` has something to forget. At most three look-ups for each. */
   abstract findOutdated(rules: RetentionRules): Promise<string[]>;

@@ -67,6 +67,7 @@ export class WorkerRole {
             stalledIntervalMs: resources.config.wakeUpStalledIntervalMs,
           },
           resources.config.operationConcurrency,
+          () => resources.bullRedis.status === 'ready',
         ),
         WakeUpQueueErrors,
         {

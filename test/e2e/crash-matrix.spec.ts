@@ -234,7 +234,7 @@ const scenarios: Record<string, Scenario> = {
     scheduler: 'unhealed',
     dying: ['health_controller'],
     onlyTurningBack: true,
-    cancelAt: { definition: 'health_controller', step: 'plan and order', edge: 'before' },
+    cancelAt: { definition: 'health_controller', step: 'plan', edge: 'before' },
     story: async (scheduler) => {
       await scheduler.create({ roomsReplicas: 2 });
       await scheduler.cancels();

@@ -2,11 +2,11 @@ import { Logger } from '../../src/ports/logger';
 import { BullModule } from '@nestjs/bullmq';
 import type { INestApplicationContext } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { Queue } from 'bullmq';
+import { Queue, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { BullmqWakeUps } from '../../src/adapters/bullmq/bullmq-wake-ups';
 import { wakeUpProcessors } from '../../src/adapters/bullmq/wake-up.processor';
-import { bullPrefix, wakeUpQueues, type Ring } from '../../src/adapters/bullmq/wake-up-queues';
+import { bullPrefix, wakeUpQueues, type Ring, type WakeUpTimes } from '../../src/adapters/bullmq/wake-up-queues';
 import {
   bullmqConnectionOptions,
   closeRedisConnection,
@@ -57,7 +57,11 @@ function openBell(url: string): Bell {
 }
 
 /** As the worker's role registers it. */
-function openWorker(connection: Redis, answers: WakeUpAnswers): Promise<INestApplicationContext> {
+function openWorker(
+  connection: Redis,
+  answers: WakeUpAnswers,
+  times: WakeUpTimes = { lockDurationMs: 5_000, stalledIntervalMs: 2_000 },
+): Promise<INestApplicationContext> {
   class WorkerModule {}
   return NestFactory.createApplicationContext(
     {
@@ -69,7 +73,7 @@ function openWorker(connection: Redis, answers: WakeUpAnswers): Promise<INestApp
       providers: [
         { provide: WakeUpAnswers, useValue: answers },
         { provide: Logger, useValue: new RecordedLog() },
-        ...wakeUpProcessors({ lockDurationMs: 5_000, stalledIntervalMs: 2_000 }, 50),
+        ...wakeUpProcessors(times, 50, () => true),
       ],
     },
     { logger: false },
@@ -184,6 +188,57 @@ describe.each(['auto', 'js'] as const)('the doorbell on Redis (%s)', (kind) => {
     await eventually(() => expect(answers.answered).toHaveLength(2));
     const [first, second] = answers.answered;
     expect(second!.atMs - first!.atMs).toBeGreaterThanOrEqual(190);
+  });
+
+  describe('whose ring was taken by a worker that is killed', () => {
+    /** Takes a ring and neither renews its lock nor answers, as who is gone. */
+    const takenByTheDead = async (kind: WakeUpKind, take: (dead: Worker) => Promise<unknown>): Promise<void> => {
+      const dead = new Worker(wakeUpQueues[kind], null, {
+        connection: bell.redis.duplicate(),
+        prefix: bullPrefix,
+        ...killedTimes,
+      });
+      try {
+        await take(dead);
+        expect(await bell.queues[kind].getJobCounts('active')).toEqual({ active: 1 });
+      } finally {
+        await dead.close(true);
+      }
+    };
+    const killedTimes = { lockDuration: 400, stalledInterval: 200 };
+    const answerAgain = async (): Promise<void> => {
+      worker = await openWorker(bell.redis, answers, { lockDurationMs: 400, stalledIntervalMs: 200 });
+    };
+
+    it.each(['operations', 'health'] as const)(
+      'gives it to another one, and keeps no later one silent: %s',
+      async (kind) => {
+        await bell.wakeUps.ring(kind, 'arena');
+        await takenByTheDead(kind, (dead) => dead.getNextJob('dead'));
+        await bell.wakeUps.ring(kind, 'arena');
+        await answerAgain();
+        await eventually(() => expect(answers.answered.map(({ scheduler }) => scheduler)).toEqual(['arena', 'arena']));
+        await quiet();
+        await bell.wakeUps.ring(kind, 'arena');
+        await eventually(() => expect(answers.answered).toHaveLength(3));
+      },
+    );
+
+    it('goes on with the periodic ones, also when it was killed before it had made the next', async () => {
+      await bell.wakeUps.schedulePeriodicHealth(['arena'], 100);
+      // BullMQ makes the next ring of a series when one is taken: in a second call, which the dead did not come to.
+      await takenByTheDead('health', (dead) =>
+        eventually(async () => {
+          const [ring] = await dead['backend'].moveToActive('dead', undefined);
+          expect(ring).toBeTruthy();
+        }),
+      );
+      expect(await bell.queues.health.getJobCounts('waiting', 'delayed')).toEqual({ waiting: 0, delayed: 0 });
+      await answerAgain();
+      await eventually(() => expect(answers.answered.length).toBeGreaterThanOrEqual(3));
+      await bell.wakeUps.schedulePeriodicHealth([], 100);
+      await quiet();
+    });
   });
 
   it('keeps all keys in one slot of a Redis Cluster', async () => {

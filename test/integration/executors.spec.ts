@@ -3,6 +3,7 @@ import { DomainError } from '../../src/domain/errors';
 import type { Operation, OperationDefinition, OperationInputs } from '../../src/domain/operation/operation';
 import type { Instance } from '../../src/domain/room/room';
 import type { HeldOperation, OperationStore } from '../../src/ports/operation-store';
+import type { RoomStore } from '../../src/ports/room-store';
 import type { InstanceSpec } from '../../src/ports/runtime';
 import { aSchedulerDefinition } from '../support/a-scheduler-definition';
 import { eventually } from '../support/eventually';
@@ -10,14 +11,15 @@ import { FakeRuntime } from '../support/fake-runtime';
 import {
   hearFleet,
   historyOf,
+  noPing,
   openFleetWorker,
   roomLimits,
   retryDelayMs,
   statusSettings,
   type FleetWorker,
 } from '../support/fleet-worker';
-import { MemoryRoomStore } from '../support/memory-room-store';
 import { openPostgres, type PostgresStores, type PostgresUnderTest } from '../support/open-postgres';
+import { openRedisRoomStore, type RedisRoomStoreUnderTest } from '../support/open-redis-room-store';
 
 const name = 'arena';
 const minuteMs = 60_000;
@@ -25,21 +27,21 @@ const minuteMs = 60_000;
 let postgres: PostgresUnderTest;
 let another: PostgresStores;
 let runtime: FakeRuntime;
-let rooms: MemoryRoomStore;
+let redis: RedisRoomStoreUnderTest;
+let rooms: RoomStore;
 let worker: FleetWorker;
-/** The room store's clock. */
-let nowMs: number;
 
 beforeAll(async () => {
   postgres = await openPostgres();
   another = await postgres.another();
+  redis = await openRedisRoomStore();
+  rooms = redis.store;
 });
-afterAll(() => postgres.close());
+afterAll(() => Promise.all([postgres?.close(), redis?.close()]));
 beforeEach(async () => {
   await postgres.clear();
-  nowMs = Date.now();
-  runtime = new FakeRuntime({ now: () => nowMs });
-  rooms = new MemoryRoomStore(() => nowMs);
+  await redis.loseEverything();
+  runtime = new FakeRuntime();
   await rooms.markSynced();
   await rooms.markHearing(100 * minuteMs);
   worker = openFleetWorker({ stores: postgres, rooms, runtime });
@@ -76,7 +78,7 @@ const broken = () => new DomainError('internal', 'runtime.broken', 'no such imag
 const away = () => new DomainError('unavailable', 'runtime.unreachable', 'the runtime is away');
 
 const occupy = (id: string) =>
-  rooms.applyPing({ scheduler: name, room: id, status: 'occupied', runningMatches: 1, metadata: null }, statusSettings);
+  rooms.applyPing({ ...noPing, scheduler: name, room: id, status: 'occupied', runningMatches: 1 }, statusSettings);
 
 /** The runtime, whose call of this name stays unanswered from then on until `proceed`. */
 function stuckAfter(method: 'createInstance' | 'deleteInstance', calls: number) {
@@ -377,6 +379,68 @@ describe('add_rooms', () => {
     expect(await roomIds()).toEqual(await instanceIds());
   });
 
+  describe('that is resumed in a range with a port for each room', () => {
+    /** The worker that comes first loses its store at the fifth call of this kind. */
+    async function interruptedAt(method: 'createRoom' | 'applyInstance'): Promise<Operation> {
+      await created({ portRange: { start: 20_000, end: 20_004 } });
+      let calls = 0;
+      const lost = Object.assign(Object.create(rooms) as RoomStore, {
+        [method]: (...args: never[]) =>
+          ++calls < 5 ? (rooms[method] as (...args: never[]) => unknown)(...args) : Promise.reject(away()),
+      });
+      const operation = await worker.operations.enqueue({
+        scheduler: name,
+        definition: 'add_rooms',
+        input: { amount: 5 },
+        actor: 'api',
+      });
+      await openFleetWorker({ stores: another, rooms: lost, runtime, batchSize: 1 }).runner.drain(name);
+      for (const { id } of await runtime.listInstances(name)) runtime.markReady(id);
+      return operation!;
+    }
+
+    const heard = async (instance: Instance): Promise<unknown> =>
+      rooms.applyInstance(instance, statusSettings, { adopt: true, authoritative: true });
+
+    async function finishes(operation: Operation): Promise<void> {
+      const next = openFleetWorker({ stores: postgres, rooms, runtime, batchSize: 1 });
+      await eventually(async () => {
+        await next.runner.drain(name);
+        expect(await history(operation)).toEqual([
+          'Created',
+          'Starting operation',
+          'interrupted, it will be tried again: the runtime is away',
+          'Resuming operation, attempt 2',
+          'added 5 rooms',
+          'Operation finished',
+        ]);
+      });
+    }
+
+    it('draws no port for those that run', async () => {
+      const operation = await interruptedAt('createRoom');
+      const before = await runtime.listInstances(name);
+      expect(before).toHaveLength(4);
+      await Promise.all(before.map(heard));
+      await finishes(operation);
+      expect(await instanceIds()).toHaveLength(5);
+      expect(await instanceIds()).toEqual(expect.arrayContaining(before.map(({ id }) => id)));
+    });
+
+    it('ends none of which the store has not heard yet', async () => {
+      const operation = await interruptedAt('applyInstance');
+      const before = await runtime.listInstances(name);
+      expect(before).toHaveLength(5);
+      const unheardOf = (await rooms.readFleet(name)).rooms.find(({ instance }) => instance.status === 'unknown')!;
+      for (const instance of before) {
+        // On another machine a room may have the same port.
+        await heard(instance.id === unheardOf.id ? { ...instance, id: 'arena-elsewhere' } : instance);
+      }
+      await finishes(operation);
+      expect(await runtime.listInstances(name)).toEqual(before);
+    });
+  });
+
   it('that is canceled ends the rooms that it started, but for those where a match began, and starts no more', async () => {
     await created();
     const others = await fleetOf(1);
@@ -451,12 +515,38 @@ describe('remove_rooms', () => {
     expect(worker.wakeUps.rings).toContainEqual({ kind: 'health', scheduler: name, delayMs: retryDelayMs });
   });
 
+  it('ends a room that an operator named, says that no match kept it, and looks at once what is missing now', async () => {
+    await created();
+    const [id] = await fleetOf(2);
+    await occupy(id!);
+    const operation = await run('remove_rooms', { amount: 1, roomIds: [id!], reason: 'deleted_by_name' });
+    expect(await history(operation)).toEqual([
+      'Created',
+      'Starting operation',
+      `removed rooms: [${id}]`,
+      'the rooms were named by an operator, so no match kept them',
+      'Operation finished',
+    ]);
+    expect((await rooms.getRoom(name, id!))?.status).toBe('terminating');
+    expect(worker.wakeUps.rings).toContainEqual({ kind: 'health', scheduler: name, delayMs: 0 });
+  });
+
+  it('leaves a room alone that was drained, and reports a match all the same', async () => {
+    await created();
+    const [id] = await fleetOf(1);
+    await rooms.drainRooms(name, [id!]);
+    await occupy(id!);
+    const operation = await run('remove_rooms', { amount: 1, roomIds: [id!], reason: 'drained' });
+    expect(await history(operation)).toContain(`left alone, a match runs there: [${id}]`);
+    expect((await rooms.getRoom(name, id!))?.status).toBe('occupied');
+  });
+
   it('ends an expired room whose match has been silent beyond doubt', async () => {
     await created();
     const [id] = await fleetOf(1);
     await rooms.markHearing(24 * 60 * minuteMs);
     await occupy(id!);
-    nowMs += 2 * roomLimits.pingTimeoutMs + 1;
+    await redis.passTime(2 * roomLimits.pingTimeoutMs + 1);
     await run('remove_rooms', { amount: 1, roomIds: [id!], reason: 'expired_room' });
     expect((await rooms.getRoom(name, id!))?.status).toBe('terminating');
   });
@@ -701,7 +791,7 @@ describe('delete_scheduler', () => {
         return found;
       },
     });
-    const forgetting = Object.assign(Object.create(rooms) as MemoryRoomStore, {
+    const forgetting = Object.assign(Object.create(rooms) as RoomStore, {
       deleteScheduler: async (...args: [string]) => {
         await rooms.deleteScheduler(...args);
         await replaceOnce('deleteScheduler');
@@ -723,7 +813,7 @@ describe('delete_scheduler', () => {
     await created();
     const { operationId } = await worker.schedulers.deleteScheduler(name);
     let canceling: Promise<void> | undefined;
-    const forgetting = Object.assign(Object.create(rooms) as MemoryRoomStore, {
+    const forgetting = Object.assign(Object.create(rooms) as RoomStore, {
       deleteScheduler: async (...args: [string]) => {
         await rooms.deleteScheduler(...args);
         const order = { scheduler: name, definition: 'add_rooms', input: { amount: 1 }, actor: 'api' } as const;
@@ -843,13 +933,10 @@ describe('a health cycle', () => {
     await created({ roomsReplicas: 10 });
     await converge();
     const [silent] = await instanceIds();
-    nowMs += 5 * minuteMs;
+    await redis.passTime(5 * minuteMs);
     for (const { id } of await runtime.listInstances(name)) {
       if (id === silent) continue;
-      await rooms.applyPing(
-        { scheduler: name, room: id, status: 'ready', runningMatches: 0, metadata: null },
-        statusSettings,
-      );
+      await rooms.applyPing({ ...noPing, scheduler: name, room: id, status: 'ready' }, statusSettings);
     }
     await worker.healthCycle.look(name);
     await worker.runner.drain(name);
@@ -863,10 +950,48 @@ describe('a health cycle', () => {
     expect(await ready()).toBe(10);
   });
 
+  it('replaces a room that drains, and removes it when its match is over and the delay too', async () => {
+    await created({ roomsReplicas: 3 });
+    await converge();
+    await rooms.markHearing(24 * 60 * minuteMs);
+    const [leaving] = await instanceIds();
+    await occupy(leaving!);
+    await rooms.drainRooms(name, [leaving!]);
+    await worker.healthCycle.look(name);
+    await worker.runner.drain(name);
+    for (const { id, status } of await runtime.listInstances(name)) if (status === 'pending') runtime.markReady(id);
+    expect(await instanceIds()).toHaveLength(4);
+
+    await hearFleet(rooms, runtime, name);
+    worker.wakeUps.rings.length = 0;
+    await worker.healthCycle.look(name);
+    expect(await operationsOf('pending')).toEqual([]);
+    const [{ kind, scheduler, delayMs = 0 } = {}] = worker.wakeUps.rings;
+    expect([kind, scheduler]).toEqual(['health', name]);
+    expect(delayMs).toBeGreaterThan(0);
+    expect(delayMs).toBeLessThanOrEqual(roomLimits.drainConfirmMs);
+
+    await redis.passTime(roomLimits.drainConfirmMs);
+    await hearFleet(rooms, runtime, name);
+    await worker.healthCycle.look(name);
+    await worker.runner.drain(name);
+    const [look, removal] = (await operationsOf('final')).slice(-2);
+    expect(removal).toMatchObject({
+      definition: 'remove_rooms',
+      input: { amount: 1, roomIds: [leaving], reason: 'drained' },
+      actor: 'health_controller',
+      reason: '1 rooms were drained, and are empty',
+    });
+    expect(await history(look!)).toContain(`created operation (id: ${removal!.id}) to remove 1 drained rooms.`);
+    await converge();
+    expect(await ready()).toBe(3);
+    expect(await instanceIds()).not.toContain(leaving);
+  });
+
   it('expires nobody while no pings can arrive', async () => {
     await created({ roomsReplicas: 10 });
     await converge();
-    nowMs += 24 * 60 * minuteMs;
+    await redis.passTime(24 * 60 * minuteMs);
     await worker.healthCycle.look(name);
     expect(await operationsOf('pending')).toEqual([]);
   });
@@ -958,7 +1083,7 @@ describe('a health cycle', () => {
     const [stuck] = await instanceIds();
     runtime.report(stuck!, { status: 'pending' });
     await rooms.createRoom({ id: 'arena-stuck', scheduler: name, version: 'v1.0.0', validation: false });
-    nowMs += roomLimits.initializationTimeoutMs + 1;
+    await redis.passTime(roomLimits.initializationTimeoutMs + 1);
     await worker.healthCycle.look(name);
     await worker.runner.drain(name);
     expect((await ordered())[2]).toMatch(/^health_controller: 1 rooms expired: initialization_timeout/);
@@ -967,7 +1092,7 @@ describe('a health cycle', () => {
 
   it('orders nothing while the room state is being rebuilt', async () => {
     await created();
-    rooms.loseEverything();
+    await redis.loseEverything();
     await worker.healthCycle.look(name);
     expect(await operationsOf('pending')).toEqual([]);
     const operation = await run('health_controller', {});
@@ -1007,9 +1132,9 @@ describe('a health cycle', () => {
     await created({ roomsReplicas: 4 });
     let failures = 1;
     class Failing extends PostgresOperationStore {
-      override finish(held: HeldOperation, end: Parameters<OperationStore['finish']>[1]): Promise<void> {
-        if (held.operation.definition === 'health_controller' && failures-- > 0) return Promise.reject(away());
-        return super.finish(held, end);
+      override finish(...args: Parameters<OperationStore['finish']>): Promise<void> {
+        if (args[0].operation.definition === 'health_controller' && failures-- > 0) return Promise.reject(away());
+        return super.finish(...args);
       }
     }
     const failing = openFleetWorker({
@@ -1029,5 +1154,62 @@ describe('a health cycle', () => {
       ['add_rooms', 1],
     ]);
     expect(await instanceIds()).toHaveLength(4);
+  });
+
+  describe('that does not come to its end', () => {
+    /** The worker is told to cancel, or its time is over, after the plan and before the order. */
+    class Interrupted extends PostgresOperationStore {
+      onFinish: ((held: HeldOperation) => Promise<void>) | null = null;
+
+      override async finish(...args: Parameters<OperationStore['finish']>): Promise<void> {
+        const { onFinish } = this;
+        this.onFinish = null;
+        if (args[0].operation.definition === 'health_controller') await onFinish?.(args[0]);
+        return super.finish(...args);
+      }
+    }
+    const open = () => {
+      const operations = new Interrupted(postgres.unitOfWork, postgres.listener);
+      return { operations, worker: openFleetWorker({ stores: postgres, operations, rooms, runtime }) };
+    };
+    const endOf = async (operation: Pick<Operation, 'scheduler' | 'id'>): Promise<string> =>
+      (await postgres.operations.get(name, operation.id))!.operation.status;
+
+    it('ordered nothing when it is canceled at the last moment', async () => {
+      await created({ roomsReplicas: 4 });
+      const interrupted = open();
+      interrupted.operations.onFinish = ({ operation }) =>
+        interrupted.worker.operations.cancelOperation(name, operation.id);
+      await interrupted.worker.healthCycle.look(name);
+      const [cycle] = await operationsOf('pending');
+      await interrupted.worker.runner.drain(name);
+      expect(await endOf(cycle!)).toBe('canceled');
+      expect(await operationsOf('pending')).toEqual([]);
+      expect(await instanceIds()).toEqual([]);
+    });
+
+    it('has ordered nothing when it is resumed after its deadline', async () => {
+      await created({ roomsReplicas: 4 });
+      await worker.healthCycle.look(name);
+      const [cycle] = await operationsOf('pending');
+      // A worker that died at its last write, and nobody who came for longer than a cycle may take.
+      const interrupted = open();
+      interrupted.operations.onFinish = () => new Promise(() => undefined);
+      void interrupted.worker.runner.drain(name);
+      await eventually(() => expect(interrupted.operations.onFinish).toBeNull());
+      expect(await operationsOf('pending')).toEqual([]);
+      await postgres.sql(
+        `UPDATE maestro.operations SET fencing_token = nextval('maestro.fencing_tokens'),
+           started_at = started_at - interval '1 h', lease_expires_at = now() WHERE id = $1`,
+        [cycle!.id],
+      );
+      await eventually(async () => {
+        await worker.runner.drain(name);
+        expect(await endOf(cycle!)).toBe('error');
+      });
+      expect(await operationsOf('pending')).toEqual([]);
+      expect(await instanceIds()).toEqual([]);
+      expect(worker.wakeUps.rings.at(-1)).toEqual({ kind: 'health', scheduler: name, delayMs: retryDelayMs });
+    });
   });
 });

@@ -1,7 +1,9 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { Registry } from 'prom-client';
 import { PrometheusMetrics } from '../../src/adapters/prometheus/prometheus-metrics';
+import { connectPostgres } from '../../src/adapters/postgres/data-source';
 import { PostgresOperationStore } from '../../src/adapters/postgres/postgres-operation-store';
+import { PostgresUnitOfWork } from '../../src/adapters/postgres/postgres-unit-of-work';
 import { DomainError } from '../../src/domain/errors';
 import type { Operation, OperationDefinition, OperationInputs } from '../../src/domain/operation/operation';
 import type { Scheduler } from '../../src/domain/scheduler/scheduler';
@@ -22,6 +24,7 @@ import { everyDeadline } from '../support/every-deadline';
 import { openPostgres, type PostgresStores, type PostgresUnderTest } from '../support/open-postgres';
 import { RecordedLog } from '../support/recorded-log';
 import { RecordedWakeUps } from '../support/recorded-wake-ups';
+import { TcpGate } from '../support/tcp-gate';
 
 type Step<T, D extends OperationDefinition = 'add_rooms'> = (
   execution: Execution<D>,
@@ -204,7 +207,10 @@ describe('the history of an operation', () => {
     await worker.runner.drain('arena');
     expect(await historyOf(operation)).toEqual(['Created', 'Starting operation', 'a step', 'Operation finished']);
     expect(await statusOf(operation)).toBe('finished');
-    expect(worker.wakeUps.rings).toEqual([{ kind: 'health', scheduler: 'arena', delayMs: 0 }]);
+    expect(worker.wakeUps.rings).toEqual([
+      { kind: 'health', scheduler: 'arena', delayMs: retryDelayMs },
+      { kind: 'health', scheduler: 'arena', delayMs: 0 },
+    ]);
     expect(await worker.registry.metrics()).toContain(
       'maestro_worker_operation_execution_latency_count{game="",scheduler="arena",operation="add_rooms",success="true"} 1',
     );
@@ -243,6 +249,27 @@ describe('the history of an operation', () => {
     expect(metrics).toMatch(/operation_rollback_latency_count\{.*success="true"\} 1/);
   });
 
+  it.each<[string, Step<ExecutionResult<'add_rooms'>>]>([
+    ['a success that wants one now', async () => ({ lookAgain: 'now' })],
+    ['a success that wants one later', async () => ({ lookAgain: 'later' })],
+    ['a failure', () => Promise.reject(new Error('it broke'))],
+  ])('has rung for the next look when it ends, for a worker that dies then rings no more: %s', async (_, execute) => {
+    await insert();
+    const worker = startWorker(new ToyExecutor(execute));
+    const rungBeforeEnd: unknown[] = [];
+    const listener = (message: unknown): void => {
+      const { step, edge } = message as OperationStep;
+      if (step === 'ended' && edge === 'before') rungBeforeEnd.push(...worker.wakeUps.rings);
+    };
+    subscribe('maestro:operation-step', listener);
+    try {
+      await worker.runner.drain('arena');
+    } finally {
+      unsubscribe('maestro:operation-step', listener);
+    }
+    expect(rungBeforeEnd).toEqual([{ kind: 'health', scheduler: 'arena', delayMs: retryDelayMs }]);
+  });
+
   it('tells of a rollback that fails', async () => {
     const operation = await insert();
     const worker = startWorker(
@@ -261,18 +288,6 @@ describe('the history of an operation', () => {
     expect(await worker.registry.metrics()).toMatch(/operation_rollback_latency_count\{.*success="false"\} 1/);
   });
 
-  it('tells of the eviction of a kind that this version does not know', async () => {
-    const operation = await insert();
-    await postgres.sql(`UPDATE maestro.operations SET definition = 'of_the_future' WHERE id = $1`, [operation.id]);
-    const worker = startWorker(new ToyExecutor(async () => ({})));
-    await worker.runner.drain('arena');
-    expect(await historyOf(operation)).toEqual(['Created', 'Operation evicted']);
-    expect(await statusOf(operation)).toBe('evicted');
-    expect(await worker.registry.metrics()).toContain(
-      'maestro_worker_operation_evicted_total{game="",scheduler="arena",operation="of_the_future",reason="no_operation_executor_found"} 1',
-    );
-  });
-
   it('is kept out of the final list when the operation did nothing, and the new input is shown', async () => {
     const operation = await insert();
     await startWorker(new ToyExecutor(async () => ({ hidden: true, input: { amount: 0 } }))).runner.drain('arena');
@@ -284,6 +299,294 @@ describe('the history of an operation', () => {
       status: 'finished',
       input: { amount: 0 } satisfies OperationInputs['add_rooms'],
     });
+  });
+});
+
+describe('an operation of a kind that this version does not know', () => {
+  const insertUnknown = async (): Promise<Operation> => {
+    const operation = await insert();
+    await postgres.sql(`UPDATE maestro.operations SET definition = 'of_the_future' WHERE id = $1`, [operation.id]);
+    return operation;
+  };
+  const told = ({ log }: Worker) => log.lines.filter(({ level }) => level === 'warn');
+
+  it('is left to workers that know it, and told of once', async () => {
+    const operation = await insertUnknown();
+    const rounds = jest.spyOn(postgres.operations, 'findUnknown');
+    const worker = startWorker(new ToyExecutor(async () => ({})));
+    await worker.runner.drain('arena');
+    worker.sweep();
+    await eventually(() => expect(rounds.mock.calls.length).toBeGreaterThan(3));
+    rounds.mockRestore();
+    expect([await statusOf(operation), await historyOf(operation)]).toEqual(['pending', ['Created']]);
+    expect(told(worker)).toEqual([
+      {
+        level: 'warn',
+        message:
+          'this version of Maestro does not know this kind of operation: it is left to workers of the version that made it',
+        fields: {
+          scheduler_name: 'arena',
+          operation_id: operation.id,
+          operation_definition: 'of_the_future',
+          attempt: 0,
+          status: 'pending',
+        },
+      },
+    ]);
+    expect(await worker.registry.metrics()).toContain(
+      'maestro_worker_operation_evicted_total{game="",scheduler="arena",operation="of_the_future",reason="no_operation_executor_found"} 1',
+    );
+  });
+
+  it('keeps nobody from being healed, also when its worker went for good', async () => {
+    const operation = await insertUnknown();
+    const healing = await insert();
+    await postgres.sql(
+      `UPDATE maestro.operations SET status = 'in_progress', holds_slot = true, attempt = 1,
+         fencing_token = nextval('maestro.fencing_tokens'), lease_expires_at = now() - interval '1 h' WHERE id = $1`,
+      [operation.id],
+    );
+    const worker = startWorker(new ToyExecutor(async () => ({})));
+    worker.sweep();
+    await eventually(async () => expect(await statusOf(healing)).toBe('finished'));
+    expect(await statusOf(operation)).toBe('pending');
+    expect(await historyOf(operation)).toEqual(['Created', 'given back: no worker is left that knows this operation']);
+  });
+});
+
+describe('a write whose answer is lost', () => {
+  type Answer = ExecutionResult<'add_rooms'> | ExecutionWait;
+  const lost = () => new DomainError('unavailable', 'postgres.unavailable', 'the connection ended');
+
+  /** The connection dies in a commit: the next write of this kind comes through, or not, and nobody is told which. */
+  class Unanswered extends PostgresOperationStore {
+    looks = 0;
+
+    constructor(
+      private readonly next: 'finish' | 'wait' | null,
+      private readonly isCommitted: boolean,
+      private readonly onLost: (held: HeldOperation) => Promise<unknown> = async () => undefined,
+    ) {
+      super(postgres.unitOfWork, postgres.listener);
+    }
+
+    override async finish(...args: Parameters<OperationStore['finish']>): Promise<void> {
+      await this.write('finish', args[0], () => super.finish(...args));
+    }
+    override async wait(...args: Parameters<OperationStore['wait']>): Promise<void> {
+      await this.write('wait', args[0], () => super.wait(...args));
+    }
+    /** The first look meets a database that has not come back yet. */
+    override async findLeft(held: HeldOperation): Promise<Operation | null> {
+      this.looks++;
+      if (this.looks === 1) throw lost();
+      return super.findLeft(held);
+    }
+
+    private async write(kind: 'finish' | 'wait', held: HeldOperation, work: () => Promise<void>): Promise<void> {
+      if (kind !== this.next || this.looks > 0) return work();
+      if (this.isCommitted) await work();
+      await this.onLost(held);
+      throw lost();
+    }
+  }
+
+  const misleading = ({ log }: Worker) => log.lines.filter(({ level }) => level === 'warn' || level === 'error');
+  const health = (delayMs: number) => ({ kind: 'health', scheduler: 'arena', delayMs });
+
+  it('is an end all the same, and what follows an end follows', async () => {
+    const operation = await insert();
+    const operations = new Unanswered('finish', true);
+    const worker = startWorker(new ToyExecutor(async () => ({ lookAgain: 'now', alongside: async () => ['more'] })), {
+      operations,
+    });
+    await worker.runner.drain('arena');
+    expect(operations.looks).toBe(2);
+    expect(await historyOf(operation)).toEqual(['Created', 'Starting operation', 'more', 'Operation finished']);
+    expect(worker.wakeUps.rings).toEqual([
+      health(retryDelayMs),
+      { kind: 'operations', scheduler: 'arena', delayMs: 0 },
+      health(0),
+    ]);
+    expect(misleading(worker)).toEqual([]);
+    expect(await worker.registry.metrics()).toMatch(/operation_execution_latency_count\{.*success="true"\} 1/);
+  });
+
+  it('is an end also when the lease is found to be gone first', async () => {
+    const operation = await insert();
+    const renewed = gate();
+    class Renewing extends Unanswered {
+      override async renewLease(...args: Parameters<OperationStore['renewLease']>) {
+        return super.renewLease(...args).catch((error: unknown) => {
+          renewed.open();
+          throw error;
+        });
+      }
+    }
+    const operations = new Renewing('finish', true, () => renewed.opened);
+    const worker = startWorker(new ToyExecutor(async () => ({ lookAgain: 'now' })), { operations, leaseTtlMs: 300 });
+    await worker.runner.drain('arena');
+    expect(await statusOf(operation)).toBe('finished');
+    expect(worker.wakeUps.rings).toEqual([health(retryDelayMs), health(0)]);
+    expect(misleading(worker)).toEqual([]);
+  });
+
+  it('is the end of a rollback all the same', async () => {
+    const operation = await insert();
+    const fail = () => Promise.reject(new DomainError('aborted', 'test.refused', 'it broke'));
+    const worker = startWorker(new ToyExecutor(fail), { operations: new Unanswered('finish', true) });
+    await worker.runner.drain('arena');
+    expect(await statusOf(operation)).toBe('error');
+    expect(worker.wakeUps.rings).toEqual([health(retryDelayMs)]);
+    expect(misleading(worker).map(({ message }) => message)).toEqual(['operation failed']);
+    expect(await worker.registry.metrics()).toMatch(/operation_rollback_latency_count\{.*success="true"\} 1/);
+  });
+
+  it('lets the operation wait all the same', async () => {
+    const operation = await insert();
+    const worker = startWorker(new ToyExecutor(async () => ({ waitMs: 60_000 })), {
+      operations: new Unanswered('wait', true),
+    });
+    await worker.runner.drain('arena');
+    expect(await historyOf(operation)).toEqual(['Created', 'Starting operation']);
+    expect(worker.wakeUps.rings).toEqual([{ kind: 'operations', scheduler: 'arena', delayMs: 60_000 }]);
+    expect(misleading(worker)).toEqual([]);
+  });
+
+  it.each(['finish', 'wait'] as const)('puts the operation off when it did not come through: %s', async (kind) => {
+    const operation = await insert();
+    const worker = startWorker(
+      new ToyExecutor(async (): Promise<Answer> => (kind === 'wait' ? { waitMs: 60_000 } : {})),
+      {
+        operations: new Unanswered(kind, false),
+      },
+    );
+    await worker.runner.drain('arena');
+    expect(await statusOf(operation)).toBe('pending');
+    expect((await historyOf(operation)).at(-1)).toBe('interrupted, it will be tried again: the connection ended');
+    expect(worker.wakeUps.rings).toEqual([{ kind: 'operations', scheduler: 'arena', delayMs: retryDelayMs / 2 }]);
+  });
+
+  it('is not taken for what another worker wrote', async () => {
+    const operation = await insert();
+    const operations = new Unanswered('finish', false, async ({ operation: { id } }) => {
+      await postgres.sql(`UPDATE maestro.operations SET lease_expires_at = now() - interval '1 s' WHERE id = $1`, [id]);
+      const held = (await another.operations.claimNext('arena', 'another', 60_000))!;
+      await another.operations.finish(held, { status: 'finished', hidden: false, event: 'by another worker' });
+    });
+    const worker = startWorker(new ToyExecutor(async () => ({ lookAgain: 'now' })), { operations });
+    await worker.runner.drain('arena');
+    expect((await historyOf(operation)).at(-1)).toBe('by another worker');
+    expect(worker.wakeUps.rings).toEqual([health(retryDelayMs)]);
+    expect(misleading(worker).map(({ message }) => message)).toEqual([
+      'the lease was lost: another worker resumes this operation',
+    ]);
+  });
+
+  it('is an end also to a connection that died in the very commit', async () => {
+    const operation = await insert();
+    const url = new URL(postgres.url);
+    const between = await TcpGate.start(Number(url.port));
+    url.host = between.address;
+    const dataSource = await connectPostgres({
+      url: String(url),
+      poolSize: 2,
+      applicationName: 'test-gated',
+      onIdleError: () => undefined,
+    });
+    // The commit of an end waits for this lock.
+    await postgres.sql(
+      `CREATE FUNCTION maestro.hesitate() RETURNS trigger LANGUAGE plpgsql AS
+         $$ BEGIN PERFORM pg_advisory_xact_lock(4711); RETURN NULL; END $$;
+       CREATE CONSTRAINT TRIGGER hesitate AFTER UPDATE ON maestro.operations DEFERRABLE INITIALLY DEFERRED
+         FOR EACH ROW WHEN (NEW.finished_at IS NOT NULL) EXECUTE FUNCTION maestro.hesitate()`,
+    );
+    const untilWaiting = (kind: string) =>
+      eventually(async () => {
+        const waiting = await postgres.sql(
+          `SELECT FROM pg_stat_activity WHERE application_name = 'test-gated' AND wait_event = $1`,
+          [kind],
+        );
+        expect(waiting).not.toEqual([]);
+      });
+    try {
+      const operations = new PostgresOperationStore(new PostgresUnitOfWork(dataSource), postgres.listener);
+      const worker = startWorker(new ToyExecutor(async () => ({ lookAgain: 'now' })), { operations });
+      let drained: Promise<void> = Promise.resolve();
+      await another.unitOfWork.run(async () => {
+        await another.unitOfWork.rows('SELECT pg_advisory_xact_lock(4711)');
+        drained = worker.runner.drain('arena');
+        await untilWaiting('advisory');
+        for (const socket of between.open) socket.destroy();
+        await untilWaiting('transactionid');
+      });
+      await drained;
+      expect(await historyOf(operation)).toEqual(['Created', 'Starting operation', 'Operation finished']);
+      expect(worker.wakeUps.rings).toEqual([health(retryDelayMs), health(0)]);
+      expect(misleading(worker)).toEqual([]);
+    } finally {
+      await postgres.sql('DROP FUNCTION maestro.hesitate() CASCADE');
+      await dataSource.destroy();
+      await between.stop();
+    }
+  });
+
+  it('keeps no process from stopping', async () => {
+    await insert();
+    const asked = gate();
+    class Away extends Unanswered {
+      override async findLeft(): Promise<never> {
+        asked.open();
+        throw lost();
+      }
+    }
+    const worker = startWorker(new ToyExecutor(async () => ({})), {
+      operations: new Away('finish', true),
+      pauseMs: 600_000,
+    });
+    void worker.runner.drain('arena');
+    await asked.opened;
+    await worker.stop();
+  });
+});
+
+describe('the log lines of an operation', () => {
+  it('say which one it is and which attempt, every one of them', async () => {
+    const operation = await insert();
+    await postgres.sql(`UPDATE maestro.operations SET attempt = 2`);
+    let looks = 0;
+    const worker = startWorker(
+      new ToyExecutor(
+        async (execution): Promise<ExecutionWait> => {
+          await execution.step('one', async () => undefined);
+          if (++looks === 1) throw away();
+          if (looks === 2) return { waitMs: 1 };
+          throw new Error('it broke');
+        },
+        () => Promise.reject(new Error('and stays broken')),
+      ),
+    );
+    worker.sweep();
+    await eventually(async () => expect(await statusOf(operation)).toBe('error'));
+    const lines = worker.log.lines.map(({ message, fields }) => [message, fields['attempt']]);
+    expect(lines).toEqual([
+      ['operation started', 3],
+      ['a step of the operation begins', 3],
+      ['operation interrupted; it will be tried again', 3],
+      ['operation started', 4],
+      ['a step of the operation begins', 4],
+      ['operation waits', 4],
+      ['a step of the operation begins', 1],
+      ['operation failed', 1],
+      ['rollback failed', 1],
+    ]);
+    for (const { fields } of worker.log.lines) {
+      expect(fields).toMatchObject({
+        scheduler_name: 'arena',
+        operation_id: operation.id,
+        operation_definition: 'add_rooms',
+      });
+    }
   });
 });
 

@@ -197,3 +197,26 @@ describe('PostgreSQL restarts while an operation runs', () => {
     await Promise.all(['refused', 'steady', stuck].map(allFinishedOnce));
   });
 });
+
+describe('a worker that is asked to stop', () => {
+  /** Ends what it began, or says that it leaves it. */
+  const remarks = (worker: MaestroInProcess): string[] =>
+    worker.log.lines.map(({ message }) => message).filter((message) => message.startsWith('did not stop in time'));
+
+  it('does not wait for a Redis that is away', async () => {
+    const behind = new URL(redis.url);
+    const door = await TcpGate.start(Number(behind.port));
+    behind.port = String(door.port);
+    const worker = await startMaestroInProcess(['worker'], {}, { postgresUrl: postgres.url, redisUrl: behind.href });
+    await door.stop();
+    await eventually(
+      async () => {
+        const answer = await fetch(`http://127.0.0.1:${worker.ports.internal}/readyz`);
+        expect(answer.status).toBe(503);
+      },
+      { timeoutMs: 20_000, everyMs: 50 },
+    );
+    await worker.close();
+    expect(remarks(worker)).toEqual([]);
+  });
+});

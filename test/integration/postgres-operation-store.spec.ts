@@ -22,6 +22,8 @@ import { openPostgres, type PostgresStores, type PostgresUnderTest } from '../su
 jest.setTimeout(60_000);
 
 const ttlMs = 60_000;
+/** A kind of operation that a newer version of Maestro made. */
+const ofTheFuture = 'of_the_future';
 const inputs: OperationInputs = {
   create_scheduler: { scheduler: {} },
   create_new_scheduler_version: { scheduler: {}, definition: aSchedulerDefinition() },
@@ -567,6 +569,82 @@ describe('giving an operation back', () => {
   });
 });
 
+describe('a health check that is given back', () => {
+  it('gives way to one that comes to be pending in that very moment', async () => {
+    const first = await insert('health_controller');
+    const held = await take();
+    let released: Promise<void> = Promise.resolve();
+    let second!: Operation;
+    await other.unitOfWork.run(async () => {
+      const input = inputs.health_controller;
+      second = (await other.operations.insert({
+        scheduler: 'arena',
+        definition: 'health_controller',
+        input,
+        actor: 'api',
+      }))!;
+      released = postgres.operations.release(held);
+      await untilBlocked();
+    });
+    await released;
+    expect(await historyOf(first.id)).toEqual(['Created', `canceled: operation ${second.id} does the same`]);
+    expect((await take()).operation.id).toBe(second.id);
+  });
+
+  it('is pending again when the other one came to nothing', async () => {
+    const { id } = await insert('health_controller');
+    const held = await take();
+    let released: Promise<void> = Promise.resolve();
+    const undone = other.unitOfWork.run(async () => {
+      const input = inputs.health_controller;
+      await other.operations.insert({ scheduler: 'arena', definition: 'health_controller', input, actor: 'api' });
+      released = postgres.operations.release(held);
+      await untilBlocked();
+      throw new Error('changed my mind');
+    });
+    await expect(undone).rejects.toThrow('changed my mind');
+    await released;
+    expect((await take()).operation.id).toBe(id);
+  });
+});
+
+describe('how an operation was left', () => {
+  it.each<[string, (held: HeldOperation) => Promise<unknown>, Partial<Operation> | null]>([
+    ['nothing while it is held', async () => undefined, null],
+    ['its end', (held) => end(held, 'error'), { status: 'error' }],
+    ['that it waits', (held) => postgres.operations.wait(held, ttlMs), { status: 'in_progress', waiting: true }],
+    ['that it is pending', (held) => postgres.operations.release(held), { status: 'pending' }],
+    [
+      'nothing of what another worker made of it',
+      (held) =>
+        postgres.operations
+          .release(held)
+          .then(() => take('other'))
+          .then(end),
+      null,
+    ],
+  ])('is told to who held it: %s', async (_, leave, left) => {
+    await insert('add_rooms');
+    const held = await take();
+    await leave(held);
+    const found = await postgres.operations.findLeft(held);
+    if (left === null) expect(found).toBeNull();
+    else expect(found).toMatchObject({ id: held.operation.id, ...left });
+  });
+
+  it('is not told before a write that is on its way is over', async () => {
+    await insert('add_rooms');
+    const held = await take();
+    let left: Promise<Operation | null> = Promise.resolve(null);
+    await other.unitOfWork.run(async () => {
+      await other.operations.finish(held, { status: 'finished', hidden: false, event: null });
+      left = postgres.operations.findLeft(held);
+      await untilBlocked();
+    });
+    expect(await left).toMatchObject({ status: 'finished' });
+  });
+});
+
 describe('cancelling what is pending', () => {
   it('ends all pending operations of a scheduler, with an event, and no other', async () => {
     await insert('add_rooms');
@@ -980,18 +1058,106 @@ describe('finding work that nobody does', () => {
   });
 });
 
+describe('an operation of a kind that this version does not know', () => {
+  /** As a newer version wrote it. */
+  const insertUnknown = async (): Promise<Operation> => {
+    const operation = await insert('create_scheduler');
+    await postgres.sql(`UPDATE maestro.operations SET definition = $2 WHERE id = $1`, [operation.id, ofTheFuture]);
+    return operation;
+  };
+  /** As a newer worker takes it. */
+  const hold = (id: string, expiredAgoMs: number) =>
+    postgres.sql(
+      `UPDATE maestro.operations SET status = 'in_progress', holds_slot = true, attempt = 1, lease_owner = 'newer',
+         fencing_token = nextval('maestro.fencing_tokens'), started_at = now(),
+         lease_expires_at = clock_timestamp() - $2 * interval '1 ms' WHERE id = $1`,
+      [id, expiredAgoMs],
+    );
+  const release = () => postgres.operations.releaseUnknown(30_000, 'given back');
+
+  it('is taken by nobody, nor found as work that nobody does, and keeps no scheduler busy', async () => {
+    const { id } = await insertUnknown();
+    expect(await claim()).toBeNull();
+    expect(await postgres.operations.findStalled(10)).toEqual([]);
+    expect(await postgres.operations.isBusy('arena')).toBe(false);
+    expect(await postgres.operations.findUnknown(10)).toEqual([
+      expect.objectContaining({ id, definition: ofTheFuture, status: 'pending', attempt: 0 }),
+    ]);
+  });
+
+  it.each([...healingDefinitions, 'delete_scheduler'] as const)('lets %s pass', async (definition) => {
+    await insertUnknown();
+    const { id } = await insert(definition);
+    expect(await postgres.operations.findStalled(10)).toEqual(['arena']);
+    expect((await take()).operation.id).toBe(id);
+  });
+
+  it('is overtaken by no other change, and overtakes none', async () => {
+    const before = await insert('switch_active_version');
+    const unknown = await insertUnknown();
+    const after = await insert('create_scheduler');
+    const held = await take();
+    expect(held.operation.id).toBe(before.id);
+    await end(held);
+    expect(await claim()).toBeNull();
+    expect(await postgres.operations.findStalled(10)).toEqual([]);
+    expect(await postgres.operations.cancel('arena', unknown.id, 'not wanted')).toMatchObject({ answer: 'canceled' });
+    expect(await postgres.operations.findUnknown(10)).toEqual([]);
+    expect((await take()).operation.id).toBe(after.id);
+  });
+
+  it('is left to newer workers also when its worker died, and given back when none of them came', async () => {
+    const { id } = await insertUnknown();
+    await insert('add_rooms');
+    await hold(id, 20_000);
+    await release();
+    expect(await claim()).toBeNull();
+    expect(await postgres.operations.findStalled(10)).toEqual([]);
+    await hold(id, 31_000);
+    await release();
+    expect(await operationOf(id)).toMatchObject({ status: 'pending', attempt: 1, leaseExpiresAt: null });
+    expect(await historyOf(id)).toEqual(['Created', 'given back']);
+    expect((await take()).operation.definition).toBe('add_rooms');
+  });
+
+  it('is not given back while its worker is there, nor while it waits; nor is one of a kind that is known', async () => {
+    const { id } = await insertUnknown();
+    await hold(id, -60_000);
+    await insert('add_rooms', 'other');
+    const known = await take('dead', 'other');
+    await postgres.sql(`UPDATE maestro.operations SET lease_expires_at = now() - interval '1 h' WHERE id = $1`, [
+      known.operation.id,
+    ]);
+    await release();
+    expect([await statusOf(id), await statusOf(known.operation.id, 'other')]).toEqual(['in_progress', 'in_progress']);
+    await postgres.sql(
+      `UPDATE maestro.operations SET holds_slot = false, lease_expires_at = NULL, not_before = now() WHERE id = $1`,
+      [id],
+    );
+    await release();
+    expect(await operationOf(id)).toMatchObject({ status: 'in_progress', waiting: true });
+    expect(await claim()).toBeNull();
+  });
+
+  it('is found among the oldest of them', async () => {
+    const ids = [(await insertUnknown()).id, (await insertUnknown()).id, (await insertUnknown()).id];
+    await insert('add_rooms');
+    expect((await postgres.operations.findUnknown(2)).map(({ id }) => id)).toEqual(ids.slice(0, 2));
+  });
+});
+
 describe('whatever state operations are in', () => {
   /** An operation as a row; what cannot stand beside the rows before it is left out by the indexes. */
   interface Row {
     id: string;
-    definition: OperationDefinition;
+    definition: OperationDefinition | typeof ofTheFuture;
     stage: 'pending' | 'held' | 'expired' | 'waiting' | 'ended';
     isPutOff: boolean;
     isCanceled: boolean;
   }
 
   const row = fc.record<Omit<Row, 'id'>>({
-    definition: fc.constantFrom(...operationDefinitions),
+    definition: fc.constantFrom(...operationDefinitions, ofTheFuture),
     stage: fc.constantFrom('pending', 'pending', 'pending', 'held', 'expired', 'waiting', 'waiting', 'ended'),
     isPutOff: fc.boolean(),
     isCanceled: fc.nat(4).map((one) => one === 0),
@@ -1021,36 +1187,40 @@ describe('whatever state operations are in', () => {
            CASE WHEN stage IN ('held', 'expired') THEN nextval('maestro.fencing_tokens') END
          FROM given ON CONFLICT DO NOTHING RETURNING id, seq)
        SELECT given.* FROM given JOIN stored USING (id) ORDER BY seq`,
-      [JSON.stringify(rows.map((each) => ({ ...each, priority: operationPriorities[each.definition] })))],
+      [JSON.stringify(rows.map((each) => ({ ...each, priority: priorityOf(each) })))],
     );
     return new Map(
       fleets.map((_, index) => [`fleet-${index}`, kept.filter((each) => each.scheduler === `fleet-${index}`)]),
     );
   };
 
+  /** One that nobody knows would come first, if anybody took it. */
+  function priorityOf({ definition }: Pick<Row, 'definition'>): number {
+    return definition === ofTheFuture ? -1 : operationPriorities[definition];
+  }
+
   /** The promise of `claimNext` in plain words; `rows` in order of age. */
   function nextOf(rows: readonly Row[], wakeWaiting: boolean): Row | undefined {
     const isIn = (stage: Row['stage']) => rows.some((each) => each.stage === stage);
-    if (isIn('expired')) return rows.find(({ stage }) => stage === 'expired');
+    const isKnown = ({ definition }: Row): boolean => definition !== ofTheFuture;
+    if (isIn('expired')) return rows.find((each) => each.stage === 'expired' && isKnown(each));
     if (isIn('held')) return undefined;
     const isDue = (each: Row): boolean => !each.isPutOff || each.isCanceled;
-    const heals = (each: Row): boolean => healingDefinitions.includes(each.definition);
+    const heals = (each: Row): boolean => healingDefinitions.some((definition) => definition === each.definition);
     const overtakes = (each: Row): boolean => heals(each) || each.definition === 'delete_scheduler';
     const isFirst = (each: Row): boolean =>
       !rows.slice(0, rows.indexOf(each)).some((older) => older.stage === 'pending' && !overtakes(older));
-    const candidates = rows.filter(
-      (each) =>
-        (each.stage === 'waiting' && (wakeWaiting || isDue(each))) ||
-        (each.stage === 'pending' &&
-          isDue(each) &&
-          (heals(each) || !isIn('waiting')) &&
-          (overtakes(each) || each.isCanceled || isFirst(each))),
-    );
-    const rank = (each: Row) => [
-      each.isCanceled ? 0 : 1,
-      each.stage === 'waiting' ? 0 : 1,
-      operationPriorities[each.definition],
-    ];
+    const candidates = rows
+      .filter(isKnown)
+      .filter(
+        (each) =>
+          (each.stage === 'waiting' && (wakeWaiting || isDue(each))) ||
+          (each.stage === 'pending' &&
+            isDue(each) &&
+            (heals(each) || !isIn('waiting')) &&
+            (overtakes(each) || each.isCanceled || isFirst(each))),
+      );
+    const rank = (each: Row) => [each.isCanceled ? 0 : 1, each.stage === 'waiting' ? 0 : 1, priorityOf(each)];
     // Sorting is stable: age decides last.
     return [...candidates].sort((one, other_) => {
       const [a, b] = [rank(one), rank(other_)];
@@ -1197,12 +1367,14 @@ describe('the cost of a page of ended operations', () => {
       found.set('version change', await costOf(() => store.findOpen('arena', versionChanges)));
       found.set('busy', await costOf(() => store.isBusy('arena')));
       found.set('stalled', await costOf(() => store.findStalled(200)));
+      found.set('unknown', await costOf(() => store.findUnknown(20)));
       found.set('next', await costOf(() => store.claimNext('arena', 'me', ttlMs)));
       return found;
     };
     await addEnded(100);
     const few = await costs(100);
-    await addEnded(99_900);
+    // In parts, each of which is well within the time that a statement has on a busy machine.
+    for (let part = 0; part < 9; part++) await addEnded(11_100);
     // Three descents of an index that is up to two levels deeper, and rows spread over a few pages more.
     const tolerance = 12;
     const grown = (many: Map<string, number>) => [...many].filter(([read, cost]) => cost > few.get(read)! + tolerance);

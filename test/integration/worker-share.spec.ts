@@ -106,7 +106,7 @@ async function startWorker({
       providers: [
         { provide: WakeUpAnswers, useValue: answers },
         { provide: Logger, useValue: new RecordedLog() },
-        ...wakeUpProcessors({ lockDurationMs: 5_000, stalledIntervalMs: 2_000 }, concurrency),
+        ...wakeUpProcessors({ lockDurationMs: 5_000, stalledIntervalMs: 2_000 }, concurrency, () => true),
       ],
     },
     { logger: false },

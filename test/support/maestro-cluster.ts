@@ -18,6 +18,7 @@ export interface StoredOperation {
   progress: Record<string, unknown>;
   hidden: boolean;
   holdsSlot: boolean;
+  leaseOwner: string | null;
   finishedAt: Date | null;
   events: string[];
 }
@@ -51,6 +52,7 @@ export const hastyTimes: Readonly<Record<string, string>> = {
  */
 export class MaestroCluster {
   private readonly pools: WorkerPool[] = [];
+  private readonly singles: MaestroProcess[] = [];
 
   private constructor(
     readonly postgres: PostgresUnderTest,
@@ -88,9 +90,20 @@ export class MaestroCluster {
     return pool;
   }
 
+  /** One that nobody replaces. */
+  async startWorker(environment: Record<string, string>): Promise<MaestroProcess> {
+    const worker = new MaestroProcess(['start', '--role', 'worker'], await freePorts(), {
+      ...this.environment,
+      ...environment,
+    });
+    this.singles.push(worker);
+    return worker.ready();
+  }
+
   /** Ends everything, rooms included. */
   async stop(): Promise<void> {
-    await Promise.all(this.pools.map((pool) => pool.stop()));
+    this.postgres.server.resume();
+    await Promise.all([...this.pools.map((pool) => pool.stop()), ...this.singles.map((worker) => worker.stop())]);
     await this.api.stop();
     const runtime = new LocalProcessRuntime(
       { stateDir: this.state.path, roomsApiUrl: '', environment: {} },
@@ -114,7 +127,7 @@ export class MaestroCluster {
   operations(scheduler: string | null = null): Promise<(StoredOperation & { scheduler: string })[]> {
     return this.postgres.sql(
       `SELECT o.id, o.scheduler_name AS scheduler, o.definition, o.status, o.input, o.progress, o.hidden,
-         o.holds_slot AS "holdsSlot", o.finished_at AS "finishedAt",
+         o.holds_slot AS "holdsSlot", o.lease_owner AS "leaseOwner", o.finished_at AS "finishedAt",
          ARRAY(SELECT e.event FROM maestro.operation_events e WHERE e.operation_id = o.id ORDER BY e.seq) AS events
        FROM maestro.operations o WHERE $1::text IS NULL OR o.scheduler_name = $1 ORDER BY o.seq`,
       [scheduler],
@@ -148,12 +161,14 @@ export class MaestroCluster {
     return listed(join(this.state.path, 'runtime', 'rooms'));
   }
 
-  /** Waits until no operation is pending or in progress. */
-  async settled(timeoutMs: number): Promise<void> {
-    await eventually(
+  /** Waits until no operation is pending or in progress. Answers all as they are then: healing may go on a moment later. */
+  async settled(timeoutMs: number): Promise<(StoredOperation & { scheduler: string })[]> {
+    return eventually(
       async () => {
-        const open = (await this.operations()).filter(({ status }) => openStatuses.includes(status));
+        const operations = await this.operations();
+        const open = operations.filter(({ status }) => openStatuses.includes(status));
         if (open.length > 0) throw new Error(`did not end:\n${open.map(tell).join('\n')}`);
+        return operations;
       },
       { timeoutMs, everyMs: 100 },
     );

@@ -6,6 +6,8 @@ import { ringOptions, type Ring } from './wake-up-queues';
 
 /** A ring that takes longer is given up: whoever rings (an API call, a watch) must not wait for Redis. */
 const ringDeadlineMs = 2_000;
+/** BullMQ itself waits for Redis as long as it takes, and the end of the process would wait with it. */
+const scheduleDeadlineMs = 10_000;
 const schedulersPageSize = 500;
 
 export class BullmqWakeUps extends WakeUps {
@@ -38,14 +40,17 @@ export class BullmqWakeUps extends WakeUps {
   override async schedulePeriodicHealth(schedulers: string[], intervalMs: number): Promise<void> {
     const existing = new Map<string, number>();
     for (let start = 0; ; start += schedulersPageSize) {
-      const page = await this.queues.health.getJobSchedulers(start, start + schedulersPageSize - 1);
+      const page = await withDeadline(
+        this.queues.health.getJobSchedulers(start, start + schedulersPageSize - 1),
+        scheduleDeadlineMs,
+      );
       for (const each of page) existing.set(each.key, Number(each.every ?? 0));
       if (page.length < schedulersPageSize) break;
     }
     const wanted = new Set(schedulers);
     const missing = schedulers.filter((name) => existing.get(name) !== intervalMs);
     const extra = [...existing.keys()].filter((name) => !wanted.has(name));
-    await Promise.all([
+    const changes = Promise.all([
       ...missing.map((name) =>
         this.queues.health.upsertJobScheduler(
           name,
@@ -55,6 +60,7 @@ export class BullmqWakeUps extends WakeUps {
       ),
       ...extra.map((name) => this.queues.health.removeJobScheduler(name)),
     ]);
+    await withDeadline(changes, scheduleDeadlineMs);
   }
 }
 
@@ -75,7 +81,7 @@ async function withDeadline<T>(work: Promise<T>, deadlineMs: number): Promise<T>
   const deadline = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error(`no answer within ${deadlineMs} ms`)), deadlineMs);
   });
-  // The late failure of a ring that was given up is expected.
+  // The late failure of what was given up is expected.
   work.catch(() => undefined);
   try {
     return await Promise.race([work, deadline]);

@@ -3,6 +3,7 @@ import { CreateSchedulersAndOperations1732150000000 } from '../../../migrations/
 import { ChangeVersionsAndCancel1732233600000 } from '../../../migrations/1732233600000-change-versions-and-cancel';
 import { KeepChangesLonger1732233700000 } from '../../../migrations/1732233700000-keep-changes-longer';
 import { DomainError, messageOf } from '../../domain/errors';
+import { ImpatientClient } from './impatient-client';
 
 /** TypeORM prints failed migrations by itself, also with logging off; they are thrown, and logged by who catches them. */
 const silentLogger: Logger = {
@@ -20,8 +21,10 @@ const migrations = [
   KeepChangesLonger1732233700000,
 ];
 
-/** How long a statement may take. Ours are indexed look-ups and short updates; a longer one waits for a sick database. */
-const statementTimeoutMs = 10_000;
+/** Ours are indexed look-ups and short updates; a longer one waits for a sick database. */
+const defaultStatementTimeoutMs = 10_000;
+/** How long an answer may be on its way, beyond what the statement takes. */
+const transportMs = 2_000;
 const connectTimeoutMs = 5_000;
 /** How long a process waits for another one that migrates: building indexes on large tables takes its time. */
 const migrationWaitMs = 30 * 60_000;
@@ -36,6 +39,12 @@ export interface PostgresOptions {
   applicationName: string;
   /** Called for failures of idle connections, which belong to no query. */
   onIdleError: (error: Error) => void;
+  /**
+   * How long a statement may take; a server that is silent for longer is given up, with the connection. A transaction whose
+   * process says nothing for half of it is taken back by the server: a process that was paused, or whose host vanished, must
+   * not keep its rows from who would take over. Milliseconds; 10,000 when not given.
+   */
+  statementTimeoutMs?: number;
 }
 
 /**
@@ -55,7 +64,7 @@ export async function connectPostgres(options: PostgresOptions): Promise<DataSou
   }
 }
 
-function dataSourceOf(options: PostgresOptions): DataSource {
+function dataSourceOf({ statementTimeoutMs = defaultStatementTimeoutMs, ...options }: PostgresOptions): DataSource {
   return new DataSource({
     type: 'postgres',
     url: options.url,
@@ -68,7 +77,13 @@ function dataSourceOf(options: PostgresOptions): DataSource {
     migrationsTableName: 'migrations',
     migrationsTransactionMode: 'each',
     poolErrorHandler: options.onIdleError,
-    extra: { statement_timeout: statementTimeoutMs, query_timeout: statementTimeoutMs + 2_000, keepAlive: true },
+    extra: {
+      Client: ImpatientClient,
+      statement_timeout: statementTimeoutMs,
+      query_timeout: statementTimeoutMs + transportMs,
+      idle_in_transaction_session_timeout: statementTimeoutMs / 2,
+      keepAlive: true,
+    },
     logger: silentLogger,
   });
 }

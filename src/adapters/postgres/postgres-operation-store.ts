@@ -1,6 +1,7 @@
 import { DomainError } from '../../domain/errors';
 import {
   healingDefinitions,
+  operationDefinitions,
   operationPriorities,
   type Operation,
   type OperationDefinition,
@@ -67,7 +68,13 @@ const isWaiting = `o.status = 'in_progress' AND NOT o.holds_slot`;
 const isDue = `(o.not_before IS NULL OR o.not_before <= clock_timestamp()
   OR (o.cancel_requested_at IS NOT NULL AND o.rollback IS NULL))`;
 
-const healing = healingDefinitions.map((definition) => `'${definition}'`).join(', ');
+const listOf = (definitions: readonly OperationDefinition[]): string =>
+  definitions.map((definition) => `'${definition}'`).join(', ');
+
+const healing = listOf(healingDefinitions);
+
+/** Of a kind that this version of Maestro has an executor for. While another one is rolled out, or back, there may be others. */
+const isKnown = `o.definition IN (${listOf(operationDefinitions)})`;
 
 /**
  * Of a scheduler whose slot is free: what may take it. While one waits, only what heals goes beside it; one that is put off
@@ -124,7 +131,7 @@ export class PostgresOperationStore extends OperationStore {
       const [row] = await this.database.rows<HeldRow>(
         `WITH next AS MATERIALIZED (
            SELECT o.id, ${isWaiting} AS waited FROM maestro.operations o
-           WHERE o.scheduler_name = $1 AND (
+           WHERE o.scheduler_name = $1 AND ${isKnown} AND (
              (o.holds_slot AND o.lease_expires_at < clock_timestamp())
              OR (o.status = 'pending' AND ${isDue} AND ${mayTakeSlot})
              OR (${isWaiting} AND ($4 OR ${isDue}) AND ${mayTakeSlot}))
@@ -228,31 +235,24 @@ export class PostgresOperationStore extends OperationStore {
     );
   }
 
+  override async findLeft(held: HeldOperation): Promise<Operation | null> {
+    // The lock is what waits, and it is asked for before the slot is looked at: that may have been left by then.
+    const [row] = await this.database.rows<OperationRow & { holds_slot: boolean }>(
+      `SELECT ${columns}, o.holds_slot FROM maestro.operations o WHERE o.id = $1 AND o.fencing_token = $2 FOR UPDATE`,
+      [held.operation.id, held.fencingToken],
+    );
+    return row === undefined || row.holds_slot ? null : toOperation(row);
+  }
+
   override async release(held: HeldOperation, delayMs = 0): Promise<void> {
-    const { scheduler, definition } = held.operation;
-    await this.database.run(async () => {
-      const [other] =
-        definition === 'health_controller'
-          ? await this.database.rows<{ id: string }>(
-              `SELECT id FROM maestro.operations WHERE scheduler_name = $1 AND definition = $2 AND status = 'pending'`,
-              [scheduler, definition],
-            )
-          : [];
-      if (other !== undefined) {
-        await this.finish(held, {
-          status: 'canceled',
-          hidden: false,
-          event: `canceled: operation ${other.id} does the same`,
-        });
-        return;
+    for (;;) {
+      try {
+        return await this.giveBack(held, delayMs);
+      } catch (error) {
+        // Another health check came to be pending between the look for one and the write: this time the look finds it.
+        if (sqlStateOf(error) !== uniqueViolation) throw error;
       }
-      await this.updateHeld(
-        held,
-        `status = 'pending', holds_slot = false, lease_owner = NULL, lease_expires_at = NULL,
-         not_before = CASE WHEN $3 > 0 THEN clock_timestamp() + $3 * interval '1 millisecond' END`,
-        [delayMs],
-      );
-    });
+    }
   }
 
   override async cancel(
@@ -377,7 +377,7 @@ export class PostgresOperationStore extends OperationStore {
   override async isBusy(scheduler: string): Promise<boolean> {
     const rows = await this.database.rows(
       `SELECT FROM maestro.operations o WHERE o.scheduler_name = $1 AND (o.holds_slot
-         OR (o.status = 'pending' AND (${isDue} OR o.definition IN (${healing})))) LIMIT 1`,
+         OR (o.status = 'pending' AND ${isKnown} AND (${isDue} OR o.definition IN (${healing})))) LIMIT 1`,
       [scheduler],
     );
     return rows.length > 0;
@@ -386,15 +386,37 @@ export class PostgresOperationStore extends OperationStore {
   override async findStalled(limit: number): Promise<string[]> {
     const rows = await this.database.rows<{ scheduler_name: string }>(
       `SELECT scheduler_name FROM (
-         SELECT scheduler_name FROM maestro.operations o WHERE o.holds_slot AND o.lease_expires_at < clock_timestamp()
+         SELECT scheduler_name FROM maestro.operations o
+         WHERE ${isKnown} AND o.holds_slot AND o.lease_expires_at < clock_timestamp()
          UNION
-         SELECT scheduler_name FROM maestro.operations o WHERE o.status = 'pending' AND ${isDue} AND ${mayTakeSlot}
+         SELECT scheduler_name FROM maestro.operations o
+         WHERE ${isKnown} AND o.status = 'pending' AND ${isDue} AND ${mayTakeSlot}
          UNION
-         SELECT scheduler_name FROM maestro.operations o WHERE ${isWaiting} AND ${isDue} AND ${mayTakeSlot}
+         SELECT scheduler_name FROM maestro.operations o WHERE ${isKnown} AND ${isWaiting} AND ${isDue} AND ${mayTakeSlot}
        ) stalled ORDER BY random() LIMIT $1`,
       [limit],
     );
     return rows.map((row) => row.scheduler_name);
+  }
+
+  override async findUnknown(limit: number): Promise<Operation[]> {
+    const rows = await this.database.rows<OperationRow>(
+      `SELECT ${columns} FROM maestro.operations o WHERE ${isOpen} AND NOT ${isKnown} ORDER BY o.seq LIMIT $1`,
+      [limit],
+    );
+    return rows.map(toOperation);
+  }
+
+  override async releaseUnknown(agoMs: number, event: string): Promise<void> {
+    await this.database.run(async () => {
+      const released = await this.database.rows<{ id: string }>(
+        `UPDATE maestro.operations o SET status = 'pending', holds_slot = false, lease_owner = NULL, lease_expires_at = NULL
+         WHERE o.holds_slot AND NOT ${isKnown}
+           AND o.lease_expires_at < clock_timestamp() - $1 * interval '1 millisecond' RETURNING id`,
+        [agoMs],
+      );
+      for (const { id } of released) await this.insertEvent(id, event);
+    });
   }
 
   override findOutdated(rules: RetentionRules): Promise<string[]> {
@@ -407,6 +429,33 @@ export class PostgresOperationStore extends OperationStore {
 
   override deleteHidden(ageMs: number, limit: number): Promise<number> {
     return deleteHidden(this.database, ageMs, limit);
+  }
+
+  private async giveBack(held: HeldOperation, delayMs: number): Promise<void> {
+    const { scheduler, definition } = held.operation;
+    await this.database.run(async () => {
+      const [other] =
+        definition === 'health_controller'
+          ? await this.database.rows<{ id: string }>(
+              `SELECT id FROM maestro.operations WHERE scheduler_name = $1 AND definition = $2 AND status = 'pending'`,
+              [scheduler, definition],
+            )
+          : [];
+      if (other !== undefined) {
+        await this.finish(held, {
+          status: 'canceled',
+          hidden: false,
+          event: `canceled: operation ${other.id} does the same`,
+        });
+        return;
+      }
+      await this.updateHeld(
+        held,
+        `status = 'pending', holds_slot = false, lease_owner = NULL, lease_expires_at = NULL,
+         not_before = CASE WHEN $3 > 0 THEN clock_timestamp() + $3 * interval '1 millisecond' END`,
+        [delayMs],
+      );
+    });
   }
 
   private async updateHeld(

@@ -81,9 +81,18 @@ export class PostgresSchedulerStore extends SchedulerStore {
   override async listSettings(): Promise<SchedulerSettings[]> {
     return this.database.rows<SchedulerSettings>(
       `SELECT name, game, (definition -> 'matchAllocation' ->> 'maxMatches')::int AS "maxMatches",
-         definition -> 'forwarders' AS forwarders
+         version AS "activeVersion", definition -> 'forwarders' AS forwarders
        FROM maestro.schedulers`,
     );
+  }
+
+  override async findVersions(name: string, labels: Readonly<Record<string, string>>): Promise<string[]> {
+    const rows = await this.database.rows<{ version: string }>(
+      `SELECT version FROM maestro.scheduler_versions
+       WHERE scheduler_name = $1 AND coalesce(definition -> 'labels', '{}') @> $2::jsonb`,
+      [name, JSON.stringify(labels)],
+    );
+    return rows.map(({ version }) => version);
   }
 
   override async listVersions(name: string): Promise<SchedulerVersion[]> {

@@ -6,11 +6,11 @@ import { describeCause } from './data-source';
 
 /**
  * What says "the database cannot serve now" rather than "this statement is wrong": sockets that fail, servers that start,
- * stop, are full or read-only (a fail-over), statements that ran out of time or lost a deadlock. PostgreSQL's codes:
+ * stop, are full or read-only (a fail-over), statements or transactions that ran out of time or lost a deadlock. PostgreSQL's codes:
  * https://www.postgresql.org/docs/current/errcodes-appendix.html
  */
 const unavailableCodes =
-  /^(ECONNREFUSED|ECONNRESET|ECONNABORTED|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|08...|53...|57P0[123]|57014|25006|40001|40P01)$/;
+  /^(ECONNREFUSED|ECONNRESET|ECONNABORTED|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|08...|53...|57P0[123]|57014|25006|25P03|40001|40P01)$/;
 /** The driver's own errors, which carry no code. */
 const unavailableMessages =
   /connection terminated|timeout|client has encountered a connection error|client was closed|(was|query runner) already released/i;

@@ -97,8 +97,10 @@ export class ExecutorRegistry {
     }
   }
 
-  /** Undefined for a definition that another version of Maestro wrote. */
-  find(definition: OperationDefinition): Executor | undefined {
-    return this.executors.get(definition);
+  /** What another version of Maestro wrote, and this one has no executor for, the store gives to nobody. */
+  get(definition: OperationDefinition): Executor {
+    const executor = this.executors.get(definition);
+    if (executor === undefined) throw new Error(`no executor for ${definition}`);
+    return executor;
   }
 }

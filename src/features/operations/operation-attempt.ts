@@ -1,13 +1,15 @@
 import { DomainError, messageOf } from '../../domain/errors';
-import type { Operation, OperationDefinition } from '../../domain/operation/operation';
+import type { Operation } from '../../domain/operation/operation';
 import type { Scheduler } from '../../domain/scheduler/scheduler';
 import type { Logger } from '../../ports/logger';
 import type { Metrics } from '../../ports/metrics';
-import type { HeldOperation, OperationStore, RollbackOutcome } from '../../ports/operation-store';
+import type { HeldOperation, OperationEnd, OperationStore, RollbackOutcome } from '../../ports/operation-store';
 import type { SchedulerStore } from '../../ports/scheduler-store';
 import type { UnitOfWork } from '../../ports/unit-of-work';
 import type { WakeUps } from '../../ports/wake-ups';
+import type { AttemptLimits } from './attempt-limits';
 import type { Execution, ExecutionResult, ExecutorRegistry, Executor } from './executor';
+import { HeldExecution } from './held-execution';
 import {
   canceled,
   deadlineExceeded,
@@ -18,30 +20,8 @@ import {
   workerStops,
 } from './interruptions';
 import { keepLease } from './keep-lease';
+import { leaveOperation } from './leave-operation';
 import { publishStep, takeStep } from './operation-steps';
-
-export abstract class AttemptLimits {
-  /** An operation whose lease is not renewed for this long is taken over. Milliseconds; v10 5,000. */
-  readonly leaseTtlMs!: number;
-  /** How often a running operation asks whether it is canceled, in case the notification was lost. Milliseconds. */
-  readonly cancelPollMs!: number;
-  /** How often in a row an operation is tried that is interrupted: what it needs is away, or its worker dies. */
-  readonly maxAttempts!: number;
-  /** What is away may be back soon: the pause after an interruption doubles from here up to `retryDelayMs`. Milliseconds. */
-  readonly firstRetryDelayMs!: number;
-  /**
-   * When an operation failed, the scheduler's health is looked at again after this long; one that was interrupted because
-   * something is away waits at most this long. Milliseconds.
-   */
-  readonly retryDelayMs!: number;
-  /**
-   * How long an operation may take from the moment a worker first took it up, its waits included (plus what its executor's
-   * `extraTimeMs` says). Milliseconds.
-   */
-  readonly deadlineMs!: Readonly<Record<OperationDefinition, number>>;
-  /** How long one attempt to roll back may take. Milliseconds. */
-  readonly rollbackDeadlineMs!: number;
-}
 
 export interface AttemptParts {
   operations: OperationStore;
@@ -69,6 +49,8 @@ const longestTimerMs = 2 ** 31 - 1;
 export class OperationAttempt {
   private readonly ending = new AbortController();
   private readonly forward = new AbortController();
+  /** The process stops; `ending` may say that the lease was lost, and be the first to say so. */
+  private readonly stopping = new AbortController();
   private readonly claimedAt = performance.now();
   private readonly logger: Logger;
 
@@ -77,11 +59,12 @@ export class OperationAttempt {
     private readonly held: HeldOperation,
     private readonly askedAt: number,
   ) {
-    const { id, scheduler, definition } = held.operation;
+    const { id, scheduler, definition, attempt } = held.operation;
     this.logger = parts.logger.child({
       scheduler_name: scheduler,
       operation_id: id,
       operation_definition: definition,
+      attempt,
     });
   }
 
@@ -92,6 +75,7 @@ export class OperationAttempt {
 
   /** The process stops: the work is given back for another worker to resume. */
   stop(): void {
+    this.stopping.abort();
     this.ending.abort(workerStops());
   }
 
@@ -126,20 +110,11 @@ export class OperationAttempt {
   }
 
   private async runHeld(): Promise<boolean> {
-    const { operations, executors, metrics } = this.parts;
     const { held, logger } = this;
     const { operation } = held;
     await publishStep(operation, 'claimed', 'before');
     const scheduler = await this.findScheduler();
-    const executor = executors.find(operation.definition);
-    if (executor === undefined) {
-      await takeStep(operation, 'ended', () =>
-        operations.finish(held, { status: 'evicted', hidden: false, event: 'Operation evicted' }),
-      );
-      metrics.operationEvicted(labels(operation, scheduler), 'no_operation_executor_found');
-      logger.warn({}, 'no executor for this kind of operation: evicted');
-      return true;
-    }
+    const executor = this.parts.executors.get(operation.definition);
     if (held.rollback !== null) {
       await this.record(`Resuming operation rollback, attempt ${operation.attempt}`);
       await publishStep(operation, 'claimed', 'after');
@@ -150,7 +125,7 @@ export class OperationAttempt {
       await this.record(
         operation.attempt === 1 ? 'Starting operation' : `Resuming operation, attempt ${operation.attempt}`,
       );
-      logger.info({ attempt: operation.attempt }, 'operation started');
+      logger.info({}, 'operation started');
     }
     await publishStep(operation, 'claimed', 'after');
     return this.goForward(executor, scheduler);
@@ -205,9 +180,9 @@ export class OperationAttempt {
   }
 
   private async rollBack(executor: Executor, scheduler: Scheduler | null, outcome: RollbackOutcome): Promise<boolean> {
-    const { operations, metrics, wakeUps, limits } = this.parts;
-    const { held, logger } = this;
-    const { operation } = held;
+    const { metrics, limits } = this.parts;
+    const { logger } = this;
+    const { operation } = this.held;
     const overdue = new AbortController();
     const stopTimer = after(limits.rollbackDeadlineMs, () =>
       overdue.abort(rollbackDeadlineExceeded(operation, limits.rollbackDeadlineMs)),
@@ -230,56 +205,81 @@ export class OperationAttempt {
       stopTimer();
     }
     const success = failure === undefined;
-    await takeStep(operation, 'ended', () =>
-      operations.finish(held, { status: outcome, hidden: false, event: 'Operation finished' }, async () => {
-        if (success) return ['Operation rollback flow execution finished with success'];
-        await executor.abandon(scheduler);
-        return [`Operation rollback flow execution failed, reason: ${messageOf(failure)}`];
-      }),
-    );
+    await this.askForLook();
+    await this.end({ status: outcome, hidden: false, event: 'Operation finished' }, async () => {
+      if (success) return ['Operation rollback flow execution finished with success'];
+      await executor.abandon(scheduler);
+      return [`Operation rollback flow execution failed, reason: ${messageOf(failure)}`];
+    });
     metrics.operationRolledBack({
       ...labels(operation, scheduler),
       success,
       elapsedMs: performance.now() - startedAt,
     });
-    await wakeUps.ring('health', operation.scheduler, { delayMs: limits.retryDelayMs });
     return true;
   }
 
   private async finish(result: ExecutionResult<Operation['definition']>, scheduler: Scheduler | null): Promise<void> {
-    const { operations, metrics, wakeUps, limits } = this.parts;
-    const { held, logger } = this;
-    const { operation } = held;
+    const { metrics, wakeUps } = this.parts;
+    const { operation } = this.held;
     const { hidden = false, input, alongside, lookAgain } = result;
-    await takeStep(operation, 'ended', () =>
-      operations.finish(
-        held,
-        {
-          status: 'finished',
-          hidden,
-          event: 'Operation finished',
-          unlessCanceled: result.irrevocable !== true,
-          ...(input === undefined ? {} : { input }),
-        },
-        alongside,
-      ),
+    if (lookAgain !== undefined) await this.askForLook();
+    await this.end(
+      {
+        status: 'finished',
+        hidden,
+        event: 'Operation finished',
+        unlessCanceled: result.irrevocable !== true,
+        ...(input === undefined ? {} : { input }),
+      },
+      alongside,
     );
     const elapsedMs = this.ranForMs();
     metrics.operationExecuted({ ...labels(operation, scheduler), success: true, elapsedMs });
-    logger.info({ elapsed_ms: Math.round(elapsedMs) }, 'operation finished');
+    this.logger.info({ elapsed_ms: Math.round(elapsedMs) }, 'operation finished');
     // It may have made more work (a version and its switch), for which no bell rang before the commit.
     if (alongside !== undefined) await wakeUps.ring('operations', operation.scheduler);
     if (lookAgain === 'now') await wakeUps.ring('health', operation.scheduler);
-    if (lookAgain === 'later') await wakeUps.ring('health', operation.scheduler, { delayMs: limits.retryDelayMs });
+  }
+
+  /**
+   * Before the end is written: who dies right after it rings for nobody, and nobody resumes what has ended. A look that comes
+   * too early finds the operation, and is put off.
+   */
+  private askForLook(): Promise<void> {
+    const { wakeUps, limits } = this.parts;
+    return wakeUps.ring('health', this.held.operation.scheduler, { delayMs: limits.retryDelayMs });
+  }
+
+  private end(end: OperationEnd, alongside?: () => Promise<string[]>): Promise<void> {
+    const { operations } = this.parts;
+    return takeStep(this.held.operation, 'ended', () =>
+      this.leave(
+        () => operations.finish(this.held, end, alongside),
+        (left) => left.status === end.status,
+      ),
+    );
   }
 
   private async wait(waitMs: number): Promise<void> {
     const { operations, wakeUps } = this.parts;
     const { operation } = this.held;
     const delayMs = Math.max(1, Math.ceil(waitMs));
-    await takeStep(operation, 'waiting', () => operations.wait(this.held, delayMs));
+    await takeStep(operation, 'waiting', () =>
+      this.leave(
+        () => operations.wait(this.held, delayMs),
+        (left) => left.waiting,
+      ),
+    );
     this.logger.debug({ wait_ms: delayMs }, 'operation waits');
     await wakeUps.ring('operations', operation.scheduler, { delayMs });
+  }
+
+  private leave(write: () => Promise<void>, isAsWritten: (left: Operation) => boolean): Promise<void> {
+    const { operations, limits } = this.parts;
+    const { held, logger } = this;
+    const askAgainMs = limits.firstRetryDelayMs;
+    return leaveOperation({ operations, held, askAgainMs, stopping: this.stopping.signal, logger, write, isAsWritten });
   }
 
   /** This process stops, and another one goes on. */
@@ -306,36 +306,15 @@ export class OperationAttempt {
   private executionOf(executor: Executor, signal: AbortSignal): Execution {
     const { operations, unitOfWork } = this.parts;
     const { held, logger } = this;
-    return {
-      operation: held.operation,
+    return new HeldExecution({
+      operations,
+      unitOfWork,
+      held,
+      executor,
       signal,
+      logger,
       ranForMs: () => this.ranForMs(),
-      rollback: held.rollback,
-      get progress() {
-        return held.progress;
-      },
-      step: async (name, work) => {
-        if (!executor.steps.includes(name)) throw new Error(`${executor.definition} declares no step "${name}"`);
-        signal.throwIfAborted();
-        logger.debug({ step: name }, 'a step of the operation begins');
-        return takeStep(held.operation, name, work);
-      },
-      record: (event) => this.record(event),
-      saveProgress: (progress) => operations.saveProgress(held, progress),
-      commit: async (work) => {
-        const { progress } = held;
-        try {
-          return await unitOfWork.run(async () => {
-            await operations.assertHeld(held);
-            return work();
-          });
-        } catch (error) {
-          // What was saved inside was taken back with all the rest.
-          held.progress = progress;
-          throw error;
-        }
-      },
-    };
+    });
   }
 
   private record(event: string): Promise<void> {

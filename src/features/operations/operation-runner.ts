@@ -7,8 +7,9 @@ import { SchedulerStore } from '../../ports/scheduler-store';
 import { UnitOfWork } from '../../ports/unit-of-work';
 import { WakeUps } from '../../ports/wake-ups';
 import { Slots } from '../slots';
+import { AttemptLimits } from './attempt-limits';
 import { ExecutorRegistry } from './executor';
-import { AttemptLimits, OperationAttempt, type AttemptParts } from './operation-attempt';
+import { OperationAttempt, type AttemptParts } from './operation-attempt';
 
 export class OperationRunnerOptions extends AttemptLimits {
   /** Who this process is, in leases and log lines. Unique per process start. */
@@ -21,8 +22,8 @@ export class OperationRunnerOptions extends AttemptLimits {
 const cancelsRemembered = 1_000;
 
 /**
- * After so many operations of a scheduler another worker may have it: who came first would else keep whatever has work all the
- * time, and a worker that joins would find nothing to do.
+ * After so many operations of a scheduler another worker may have it: who came first would else keep whatever has work all
+ * the time, and a worker that joins would find nothing to do.
  */
 const operationsPerTurn = 5;
 /** Until the bell rings for the next turn: long enough for who is idle to hear it before who has just become free. Milliseconds. */
@@ -35,8 +36,8 @@ interface Draining {
 }
 
 /**
- * Runs a scheduler's operations one after the other, in turns that another worker may take. Which one, and whether this process may, is the
- * store's decision; what becomes of each is `OperationAttempt`'s.
+ * Runs a scheduler's operations one after the other, in turns that another worker may take. Which one, and whether this process
+ * may, is the store's decision; what becomes of each is `OperationAttempt`'s.
  */
 @Injectable()
 export class OperationRunner {

@@ -11,7 +11,6 @@ import { OperationStore } from '../../ports/operation-store';
 import { RoomStore, type FleetSnapshot } from '../../ports/room-store';
 import { SchedulerStore } from '../../ports/scheduler-store';
 import { WakeUps } from '../../ports/wake-ups';
-import type { Execution } from '../operations/executor';
 import { OperationsService } from '../operations/operations.service';
 
 export class HealthCycleOptions {
@@ -76,60 +75,22 @@ export class HealthCycle {
     });
   }
 
-  /** Plans anew and orders the rooms' operations, which run next. Answers whether it ordered anything. */
-  async act(scheduler: Scheduler, execution: Execution): Promise<boolean> {
-    if (!(await this.hasPlace(scheduler))) return false;
+  /**
+   * Plans anew. Answers what orders the rooms' operations, which run next, and tells of them: to be called in the transaction
+   * that ends the operation that asked, so that one which was canceled, ran out of time or lost its worker ordered nothing.
+   * Null when there is nothing to order.
+   */
+  async act(scheduler: Scheduler): Promise<(() => Promise<string[]>) | null> {
+    const { name } = scheduler;
+    if (!(await this.hasPlace(scheduler))) return null;
     const plan = await this.plan(scheduler);
-    const { expired, removeIds, add } = plan;
-    const name = scheduler.name;
-    // One transaction: a resumed cycle either finds all of its orders or none, and plans on what is true then.
-    const ordered = await execution.commit(async () => {
-      const lines: string[] = [];
-      const { count, lastReason } = plan.earlyEnds;
-      const order = async <D extends OperationDefinition>(
-        definition: D,
-        input: OperationInputs[D],
-        purpose: string,
-        reason: string,
-      ): Promise<void> => {
-        const operation = await this.operationStore.insert({ scheduler: name, definition, input, actor, reason });
-        if (operation !== null) lines.push(`created operation (id: ${operation.id}) to ${purpose}`);
-      };
-      if (execution.progress['ordered'] === true) return 'ordered_before' as const;
-      // Ordered between the look and its operation, and put off: what is planned now would be done twice.
-      if ((await this.operationStore.findOpen(name, ['add_rooms', 'remove_rooms'])) !== null) return 'busy' as const;
-      if (expired.length > 0) {
-        const roomIds = expired.map((room) => room.id);
-        await order(
-          'remove_rooms',
-          { amount: roomIds.length, roomIds, reason: 'expired_room' },
-          `remove expired ${roomIds.length} rooms.`,
-          expiryOf(plan),
-        );
-      }
-      if (removeIds.length > 0) {
-        await order(
-          'remove_rooms',
-          { amount: removeIds.length, roomIds: removeIds, reason: 'scale_down' },
-          `remove ${removeIds.length} rooms.`,
-          numbersOf(plan),
-        );
-        await this.schedulers.setLastDownscale(name, new Date());
-      }
-      if (add > 0) {
-        if (nextStartAtMs(plan.earlyEnds, plan.desired ?? 0) !== null) {
-          await execution.record(
-            `${count} rooms ended right after their start, the last one because: ${lastReason || 'unknown'}`,
-          );
-        }
-        await order('add_rooms', { amount: add }, `add ${add} rooms.`, numbersOf(plan));
-      }
-      if (lines.length > 0) await execution.saveProgress({ ordered: true });
-      for (const line of lines) await execution.record(line);
-      return lines;
-    });
-    if (ordered === 'busy') await this.wakeUps.ring('health', name, { delayMs: busyDelayMs });
-    return ordered === 'ordered_before' || (ordered !== 'busy' && ordered.length > 0);
+    if (isEmptyPlan(plan)) return null;
+    // Ordered between the look and its operation, and put off: what is planned now would be done twice.
+    if ((await this.operationStore.findOpen(name, ['add_rooms', 'remove_rooms'])) !== null) {
+      await this.wakeUps.ring('health', name, { delayMs: busyDelayMs });
+      return null;
+    }
+    return () => this.order(name, plan);
   }
 
   /** Rooms whose match is given up as things are now: expired in spite of it, by the planner's second signal. */
@@ -138,6 +99,54 @@ export class HealthCycle {
     const facts = { nowMs: fleet.nowMs, hearingSinceMs: fleet.hearingSinceMs, limits: this.options.limits };
     const silent = fleet.rooms.filter((room) => hasMatch(room) && classifyRoom(room, facts).class === 'expired');
     return { ids: new Set(silent.map((room) => room.id)), sinceMs: fleet.nowMs };
+  }
+
+  private async order(name: string, plan: HealthPlan & Pick<FleetSnapshot, 'earlyEnds'>): Promise<string[]> {
+    const { expired, drainedIds, removeIds, add, earlyEnds } = plan;
+    const lines: string[] = [];
+    const order = async <D extends OperationDefinition>(
+      definition: D,
+      input: OperationInputs[D],
+      purpose: string,
+      reason: string,
+    ): Promise<void> => {
+      const operation = await this.operationStore.insert({ scheduler: name, definition, input, actor, reason });
+      if (operation !== null) lines.push(`created operation (id: ${operation.id}) to ${purpose}`);
+    };
+    if (expired.length > 0) {
+      const roomIds = expired.map((room) => room.id);
+      await order(
+        'remove_rooms',
+        { amount: roomIds.length, roomIds, reason: 'expired_room' },
+        `remove expired ${roomIds.length} rooms.`,
+        expiryOf(plan),
+      );
+    }
+    if (drainedIds.length > 0) {
+      await order(
+        'remove_rooms',
+        { amount: drainedIds.length, roomIds: drainedIds, reason: 'drained' },
+        `remove ${drainedIds.length} drained rooms.`,
+        drainOf(plan),
+      );
+    }
+    if (removeIds.length > 0) {
+      await order(
+        'remove_rooms',
+        { amount: removeIds.length, roomIds: removeIds, reason: 'scale_down' },
+        `remove ${removeIds.length} rooms.`,
+        numbersOf(plan),
+      );
+      await this.schedulers.setLastDownscale(name, new Date());
+    }
+    if (add > 0) {
+      if (nextStartAtMs(earlyEnds, plan.desired ?? 0) !== null) {
+        const { count, lastReason } = earlyEnds;
+        lines.push(`${count} rooms ended right after their start, the last one because: ${lastReason || 'unknown'}`);
+      }
+      await order('add_rooms', { amount: add }, `add ${add} rooms.`, numbersOf(plan));
+    }
+    return lines;
   }
 
   /**
@@ -185,9 +194,10 @@ export class HealthCycle {
 }
 
 function purposeOf(plan: HealthPlan): string {
-  const { expired, removeIds, add } = plan;
+  const { expired, drainedIds, removeIds, add } = plan;
   return [
     ...(expired.length > 0 ? [expiryOf(plan)] : []),
+    ...(drainedIds.length > 0 ? [drainOf(plan)] : []),
     ...(removeIds.length > 0 || add > 0 ? [numbersOf(plan)] : []),
   ].join('; ');
 }
@@ -196,6 +206,11 @@ function purposeOf(plan: HealthPlan): string {
 function expiryOf({ expired }: HealthPlan): string {
   const reasons = [...new Set(expired.map(({ reason }) => reason))];
   return `${expired.length} rooms expired: ${reasons.join(', ')}`;
+}
+
+/** `2 rooms were drained, and are empty`. */
+function drainOf({ drainedIds }: HealthPlan): string {
+  return `${drainedIds.length} rooms were drained, and are empty`;
 }
 
 /** `2 rooms are available, 5 are wanted: roomsReplicas = 5`. */

@@ -7,7 +7,6 @@ import { RoomStore } from '../../ports/room-store';
 import { Runtime, type InstanceSpec } from '../../ports/runtime';
 
 export class RoomLifecycleOptions {
-  readonly allocationTtlMs!: number;
   /** For schedulers that state no range of their own (v10: 60001-60010). */
   readonly fallbackPortRange!: PortRange;
 }
@@ -58,16 +57,18 @@ export class RoomLifecycle {
       version: scheduler.version,
       validation,
     });
-    if (created === 'exists' && (await this.rooms.getRoom(scheduler.name, id)) === null) return 'ended_before';
+    if (created === 'exists') {
+      const found = await this.rooms.getRoom(scheduler.name, id);
+      if (found === null) return 'ended_before';
+      // Ports that are drawn for it would be missing where its fleet fills the range, and it would be undone for lack of them.
+      if (found.instance.status !== 'unknown') return 'started';
+    }
     try {
       const instance = await this.createInstance(room);
       if (instance === 'exists') return 'started';
       const { outcome } = await this.rooms.applyInstance(
         instance,
-        {
-          maxMatches: scheduler.definition.matchAllocation.maxMatches,
-          allocationTtlMs: this.options.allocationTtlMs,
-        },
+        { maxMatches: scheduler.definition.matchAllocation.maxMatches },
         { adopt: false, authoritative: false },
       );
       // Whoever ended the room meanwhile (a rollback by another worker) found no instance: this one has nobody else.
@@ -75,6 +76,7 @@ export class RoomLifecycle {
       return 'started';
     } catch (error) {
       if (error instanceof DomainError && error.kind === 'unavailable') throw error;
+      if (created === 'exists' && (await this.hasInstance(room))) return 'started';
       await this.undoStart(room, error);
       throw error;
     }
@@ -82,7 +84,7 @@ export class RoomLifecycle {
 
   /**
    * Ends rooms with their grace period; the watch sees them go. Rooms without instance lose their record at once. A room
-   * with a match is spared, but for validation rooms, and those in `silent`, which have said nothing since then and must go on
+   * with a match is spared, but for validation rooms, rooms that an operator named, and those in `silent`, which have said nothing since then and must go on
    * saying nothing.
    */
   async endRooms(
@@ -93,9 +95,9 @@ export class RoomLifecycle {
   ): Promise<EndedRooms> {
     const ended: EndedRooms = { removed: [], spared: [], failed: [], away: null };
     const [given, others] = [ids.filter((id) => silent?.ids.has(id)), ids.filter((id) => !silent?.ids.has(id))];
-    const marked = await this.rooms.terminateRooms(scheduler, others);
+    const marked = await this.rooms.terminateRooms(scheduler, others, { reason, byName: reason === 'deleted_by_name' });
     if (silent !== undefined && given.length > 0) {
-      const options = { silentSinceMs: silent.sinceMs };
+      const options = { reason, silentSinceMs: silent.sinceMs };
       for (const [id, answer] of await this.rooms.terminateRooms(scheduler, given, options)) marked.set(id, answer);
     }
     const going = ids.filter((id) => marked.get(id) !== 'has_match');
@@ -165,6 +167,11 @@ export class RoomLifecycle {
       affinity: spec.affinity,
       restartPolicy: spec.restartPolicy,
     };
+  }
+
+  /** Whether an earlier attempt started it, though the store has not heard of that yet. */
+  private async hasInstance({ scheduler, id }: RoomToStart): Promise<boolean> {
+    return (await this.runtime.listInstances(scheduler.name)).some((instance) => instance.id === id);
   }
 
   /** The create call may have worked although its answer was lost: the instance goes too. The first error is the one told. */

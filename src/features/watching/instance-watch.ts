@@ -16,7 +16,6 @@ import { Reconciliation } from './reconciliation';
 export class InstanceWatchOptions {
   readonly owner!: string;
   readonly leaseTtlMs!: number;
-  readonly allocationTtlMs!: number;
   /** How often runtime and room state are compared as a whole. Milliseconds. */
   readonly reconcileIntervalMs!: number;
   /** How soon they are compared again while something differs. Milliseconds. */
@@ -191,14 +190,21 @@ export class InstanceWatch {
     }
     // Also when there was no record: an earlier try may have removed it, and its answer been lost.
     await this.wakeUps.ring(instance.validation ? 'operations' : 'health', instance.scheduler);
+    if (!instance.validation && instance.status === 'terminating') await this.announceIfLast(instance.scheduler);
     return 'deleted';
+  }
+
+  /** A deletion waits for the end of them all: one look after the last is what it needs, not one after each of thousands. */
+  private async announceIfLast(scheduler: string): Promise<void> {
+    const { rooms } = await this.rooms.countFleet(scheduler);
+    if (Object.values(rooms).every((count) => count === 0)) await this.wakeUps.ring('operations', scheduler);
   }
 
   private async apply(instance: Instance, authoritative: boolean): Promise<InstanceOutcome> {
     const settings = await this.settings.find(instance.scheduler);
     const outcome = await this.rooms.applyInstance(
       instance,
-      { maxMatches: settings?.maxMatches ?? 1, allocationTtlMs: this.options.allocationTtlMs },
+      { maxMatches: settings?.maxMatches ?? 1 },
       // What belongs to no scheduler of ours is the comparison's to judge, with a second look.
       { adopt: settings !== null, authoritative },
     );

@@ -9,7 +9,7 @@ import { SchedulerStore } from '../../../ports/scheduler-store';
 import { Executor, type Execution, type ExecutionResult, type ExecutionWait } from '../executor';
 
 export class DeleteSchedulerOptions {
-  /** How often the runtime is asked whether the instances are gone; their ends do not ring for it. Milliseconds. */
+  /** How often the runtime is asked whether the instances are gone, in case the end of the last one was not heard. Milliseconds. */
   readonly pollIntervalMs!: number;
   /** How long instances may outlive their grace period before the deletion fails (and can be repeated). Milliseconds. */
   readonly patienceMs!: number;

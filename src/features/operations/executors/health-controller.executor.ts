@@ -4,11 +4,14 @@ import { schedulerNotFound } from '../../../domain/scheduler/scheduler-not-found
 import { HealthCycle } from '../../reconciling/health-cycle';
 import { Executor, type Execution, type ExecutionResult } from '../executor';
 
-/** Looks again while it holds the slot, so that what it orders is decided on facts that nobody else changes meanwhile. */
+/**
+ * Looks again while it holds the slot, so that what it orders is decided on facts that nobody else changes meanwhile. The order
+ * is part of the operation's end: whoever resumes it finds nothing ordered, and plans on what is true then.
+ */
 @Injectable()
 export class HealthControllerExecutor extends Executor<'health_controller'> {
   readonly definition = 'health_controller';
-  readonly steps = ['plan and order'];
+  readonly steps = ['plan'];
 
   constructor(private readonly healthCycle: HealthCycle) {
     super();
@@ -19,7 +22,9 @@ export class HealthControllerExecutor extends Executor<'health_controller'> {
     scheduler: Scheduler | null,
   ): Promise<ExecutionResult<'health_controller'>> {
     if (scheduler === null) throw schedulerNotFound(execution.operation.scheduler);
-    const tookAction = await execution.step('plan and order', () => this.healthCycle.act(scheduler, execution));
-    return { input: { tookAction }, hidden: !tookAction };
+    const order = await execution.step('plan', () => this.healthCycle.act(scheduler));
+    return order === null
+      ? { input: { tookAction: false }, hidden: true }
+      : { input: { tookAction: true }, alongside: order };
   }
 }

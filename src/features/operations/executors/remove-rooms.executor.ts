@@ -9,8 +9,8 @@ import { Executor, type Execution, type ExecutionResult } from '../executor';
 const roomsPerStep = 100;
 
 /**
- * Ends the rooms that the operation names. Rooms that are gone already are fine; those with a match are left alone. What was
- * told to end cannot be told to stay: stopped half-way, it says which rooms went.
+ * Ends the rooms that the operation names. Rooms that are gone already are fine; those with a match are left alone, unless an
+ * operator named them. What was told to end cannot be told to stay: stopped half-way, it says which rooms went.
  */
 @Injectable()
 export class RemoveRoomsExecutor extends Executor<'remove_rooms'> {
@@ -56,6 +56,11 @@ export class RemoveRoomsExecutor extends Executor<'remove_rooms'> {
       );
     }
     await execution.record(removedLine(ended.removed));
+    if (input.reason === 'deleted_by_name') {
+      await execution.record('the rooms were named by an operator, so no match kept them');
+      // Nobody looked before: what is missing now is to be replaced while they go.
+      return { lookAgain: 'now' };
+    }
     // No look at once: the rooms are only going now, and each rings when it is gone. Those that were spared do not ring.
     return ended.spared.length > 0 ? { lookAgain: 'later' } : {};
   }
