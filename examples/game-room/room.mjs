@@ -1,9 +1,8 @@
 #!/usr/bin/env node
 // A small UDP arena: the whole of what a game server does to live in Maestro, in plain Node. Copy it; see README.md.
 import { createSocket } from 'node:dgram';
-import { Agent as HttpAgent, request as httpRequest } from 'node:http';
-import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { createReporter } from './reporter.mjs';
 
 const env = process.env;
 const number = (name, fallback) => {
@@ -18,6 +17,8 @@ const settings = {
   room: env.MAESTRO_ROOM_ID ?? '',
   /** Without it the room serves players and reports to nobody, which is handy by hand. */
   roomsApiUrl: env.MAESTRO_ROOMS_API_URL ?? '',
+  /** With it the room reports over a stream, while there is one. */
+  roomsGrpcAddress: env.MAESTRO_ROOMS_GRPC_ADDRESS ?? '',
   /** The address to listen on. */
   host: env.GAME_HOST ?? '0.0.0.0',
   /** The local runtime tells the host port; on Kubernetes the room listens on its container port. */
@@ -25,6 +26,8 @@ const settings = {
   maxMatches: Math.max(1, number('GAME_MAX_MATCHES', 1)),
   playersPerMatch: Math.max(1, number('GAME_PLAYERS_PER_MATCH', 8)),
   pingIntervalMs: Math.max(50, number('GAME_PING_INTERVAL_MS', 2_000)),
+  /** First pause before a stream that broke is tried again; it doubles. */
+  streamRetryMs: Math.max(10, number('GAME_STREAM_RETRY_MS', 1_000)),
   playerTimeoutMs: number('GAME_PLAYER_TIMEOUT_MS', 10_000),
   /** How long players may go on after SIGTERM. Keep it below the scheduler's terminationGracePeriod: SIGKILL comes then. */
   drainMs: number('GAME_DRAIN_MS', 7_000),
@@ -44,7 +47,6 @@ const players = new Map();
 /** Numbers of matches that only pretend to be played. */
 const simulated = new Set();
 let isDraining = false;
-let hasEnded = false;
 
 const playersIn = (match) => [...players.values()].filter((player) => player.match === match);
 const matchNumbers = () => Array.from({ length: settings.maxMatches }, (_, index) => index + 1);
@@ -155,86 +157,22 @@ async function simulate() {
 
 // --- reporting to Maestro -------------------------------------------------------------------------------------------------
 
-const pingUrl = settings.roomsApiUrl
-  ? new URL(
-      `${settings.roomsApiUrl.replace(/\/$/, '')}/scheduler/${encodeURIComponent(settings.scheduler)}/rooms/${encodeURIComponent(settings.room)}/ping`,
-    )
-  : null;
-const isSecure = pingUrl?.protocol === 'https:';
-const agent = isSecure ? new HttpsAgent({ keepAlive: true }) : new HttpAgent({ keepAlive: true });
+/** How the room is, as its next ping says it. */
+const describe = () => ({
+  status: isDraining ? 'terminating' : runningMatches().length > 0 ? 'occupied' : 'ready',
+  runningMatches: runningMatches().length,
+  metadata: { players: players.size, maxMatches: settings.maxMatches },
+});
 
-const currentStatus = () => (isDraining ? 'terminating' : runningMatches().length > 0 ? 'occupied' : 'ready');
-
-/** Pings go out one after the other, so that an older word never overtakes a newer one. */
-let lastPing = Promise.resolve(null);
-const ping = (timeoutMs, status) => (lastPing = lastPing.then(() => sendPing(timeoutMs, status ?? currentStatus())));
-
-/** Resolves to null when the ping was taken, else to the reason why not. Never throws. */
-function sendPing(timeoutMs, status) {
-  const body = JSON.stringify({
-    status,
-    timestamp: Math.floor(Date.now() / 1000),
-    runningMatches: runningMatches().length,
-    metadata: { players: players.size, maxMatches: settings.maxMatches },
-  });
-  return new Promise((resolve) => {
-    const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) };
-    const request = (isSecure ? httpsRequest : httpRequest)(pingUrl, { method: 'PUT', agent, headers }, (response) => {
-      let text = '';
-      response.setEncoding('utf8').on('data', (chunk) => (text += chunk));
-      response.on('error', (error) => settle(error.message));
-      response.on('end', () => {
-        const isTaken = response.statusCode === 200 && /"success"\s*:\s*true/.test(text);
-        settle(isTaken ? null : `HTTP ${response.statusCode} ${text.slice(0, 200)}`);
-      });
-    });
-    // One deadline for all of it: connecting, sending, and the whole answer.
-    const deadline = setTimeout(() => {
-      settle(`no answer within ${timeoutMs} ms`);
-      request.destroy();
-    }, timeoutMs);
-    const settle = (reason) => {
-      clearTimeout(deadline);
-      resolve(reason);
-    };
-    request.on('error', (error) => settle(error.code ?? error.message));
-    request.end(body);
-  });
+/** What Maestro says by itself. It is enough to know: players are sent here, or no more, whatever the room does. */
+function onNotice({ drain, shutdown, allocated }) {
+  if (allocated) log(`Maestro sends players: allocation ${allocated.allocation_id}`);
+  if (drain) log('Maestro sends no new players; the room goes once it is empty');
+  if (shutdown) log(`Maestro removes the room (${shutdown.reason}); SIGTERM comes next`);
 }
 
-/** Wakes the reporting loop before its time: players should not wait for the next interval to be counted. */
-let report = () => undefined;
-
-/**
- * Pings until the end, one at a time: every interval, and at once when something changed. While Maestro is away it tries less
- * and less often, up to every 5 s, and says so once; the game goes on.
- */
-async function reportUntilTheEnd() {
-  let failures = 0;
-  let isDue = true;
-  let wake = () => undefined;
-  report = () => {
-    isDue = true;
-    if (failures === 0) wake();
-  };
-  while (!hasEnded) {
-    isDue = false;
-    const reason = await ping(isDraining ? 1_000 : Math.max(1_000, settings.pingIntervalMs));
-    if (reason === null && failures > 0) log('Maestro takes our pings again');
-    if (reason !== null && failures === 0) log(`Maestro does not take our pings (${reason}); the game goes on`);
-    failures = reason === null ? 0 : failures + 1;
-    if (isDue && failures === 0) continue;
-    const backOffMs = Math.min(settings.pingIntervalMs * 2 ** failures, Math.max(settings.pingIntervalMs, 5_000));
-    // Jitter: rooms that were started together must not ping together for ever.
-    await new Promise((resolve) => {
-      const timer = setTimeout(resolve, backOffMs * (0.9 + Math.random() / 5));
-      wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
-  }
-}
+const reporter = settings.roomsApiUrl ? createReporter({ ...settings, describe, onNotice, log }) : null;
+const report = () => reporter?.report();
 
 // --- life and end ---------------------------------------------------------------------------------------------------------
 
@@ -245,15 +183,12 @@ async function drain(signal) {
   const deadlineMs = Date.now() + settings.drainMs;
   log(`${signal}: ends when its ${runningMatches().length} matches are over, in ${settings.drainMs} ms at the latest`);
   // Also said by an idle room: it goes through `terminating`, not straight to its end.
-  if (pingUrl) await ping(1_000);
+  await reporter?.ping(1_000);
   while (runningMatches().length > 0 && Date.now() < deadlineMs) await sleep(50);
-  hasEnded = true;
   for (const player of players.values()) send('bye server closes', player.sender);
-  if (pingUrl) {
-    // The watch of the runtime sees our end in any case, so one try with a short deadline is enough.
-    const reason = await ping(1_000, 'terminated');
-    if (reason !== null) log(`the last ping was not taken (${reason})`);
-  }
+  // The watch of the runtime sees our end in any case, so one try with a short deadline is enough.
+  const reason = (await reporter?.end(1_000, 'terminated')) ?? null;
+  if (reason !== null) log(`the last ping was not taken (${reason})`);
   log('ends');
   socket.close(() => process.exit(0));
 }
@@ -267,7 +202,7 @@ socket.on('error', (error) => {
 socket.bind(settings.port, settings.host, () => {
   log(`room ${settings.room || '(no id)'} serves players on UDP ${settings.host}:${settings.port}`);
   setInterval(tick, settings.tickMs);
-  if (pingUrl) void reportUntilTheEnd();
+  if (reporter) void reporter.run();
   else log('MAESTRO_ROOMS_API_URL is not set: nobody hears how we are');
   if (settings.simulate) void simulate();
 });

@@ -209,6 +209,17 @@ export const settings = {
     default: '65536',
     help: 'largest metadata of a ping or an event of a room, as JSON, bytes; a larger one is refused',
   }),
+  roomStreamIdleTimeoutMs: optional({
+    key: 'roomsApi.streamIdleTimeout',
+    schema: duration('s', 100),
+    help: 'how long a room may send nothing on its stream before it is ended; default services.roomManager.roomPingTimeoutMillis',
+  }),
+  maxWaitingCallers: required({
+    key: 'roomsApi.maxWaitingCallers',
+    schema: integer(0),
+    default: '1000',
+    help: 'callers that may wait for a room in one process at the same time; more are refused when no room is free',
+  }),
   internalApiPort: required({
     key: 'internalApi.port',
     schema: port,
@@ -425,11 +436,23 @@ export const settings = {
     default: '120000',
     help: 'how long a terminating room may take to go',
   }),
+  roomDrainConfirmMs: required({
+    key: 'services.roomManager.roomDrainConfirmMillis',
+    schema: duration('ms'),
+    default: '10000',
+    help: 'how long a room drains at least before it goes: one interval of its pings or more',
+  }),
   roomAllocationTtlMs: required({
     key: 'services.roomManager.roomAllocationTTLMillis',
     schema: duration('ms'),
     default: '300000',
-    help: 'how long an allocation holds a room that still says ready',
+    help: 'how long an allocation holds its slot unless it is confirmed or the room reports the match',
+  }),
+  allocationExpiryIntervalMs: required({
+    key: 'roomsApi.allocationExpiryInterval',
+    schema: duration('s', 10),
+    default: '1s',
+    help: 'how often allocations whose time is over are ended',
   }),
   fallbackPortRange: required({
     key: 'adapters.portAllocator.random.range',

@@ -11,6 +11,8 @@ export type ErrorKind =
   | 'permission_denied'
   | 'resource_exhausted'
   | 'deadline_exceeded'
+  /** The caller went away: nobody hears this, but it is counted. */
+  | 'canceled'
   | 'unavailable'
   | 'unimplemented'
   | 'internal'

@@ -31,6 +31,27 @@ export interface ForwardedEvent {
   success: boolean;
 }
 
+/** Why a ping was not stored; what a room is told on its stream, too. */
+export type PingFailure = 'unknown_scheduler' | 'unknown_room' | 'refused' | 'store_error';
+
+/** What a caller who wanted a room was told. */
+export type AllocationAnswer =
+  | 'allocated'
+  /** The room that was given for the same key before. */
+  | 'repeated'
+  | 'no_ready_room'
+  /** No room, after a wait. */
+  | 'timed_out'
+  /** The caller went away while it waited. */
+  | 'canceled'
+  | 'rebuilding'
+  | 'store_error'
+  | 'unknown_scheduler'
+  | 'key_reused'
+  | 'too_many_waiting'
+  /** The process stopped during the wait. */
+  | 'stopping';
+
 /** What is measured, in the system's words. Labels stay bounded: never an id, never free text. */
 export abstract class Metrics {
   abstract operationExecuted(run: OperationRun): void;
@@ -42,15 +63,14 @@ export abstract class Metrics {
   abstract roomCreationFailed(scheduler: string): void;
   abstract roomDeletionFailed(scheduler: string): void;
   abstract healthPlanned(scheduler: string, game: string, figures: HealthFigures): void;
-  abstract pingFailed(
-    scheduler: string,
-    reason: 'unknown_scheduler' | 'unknown_room' | 'refused' | 'store_error',
-  ): void;
-  /** Whether a caller was given a room. */
-  abstract allocationAnswered(
-    scheduler: string,
-    outcome: 'allocated' | 'no_ready_room' | 'rebuilding' | 'store_error' | 'unknown_scheduler',
-  ): void;
+  /** `scheduler` is null when none of the name that the ping said is known. */
+  abstract pingFailed(scheduler: string | null, reason: PingFailure): void;
+  /** Whether a caller was given a room, after how long. `scheduler` is null when none of the name that it said is known. */
+  abstract allocationAnswered(scheduler: string | null, outcome: AllocationAnswer, elapsedMs: number): void;
+  /** What became of allocations afterwards: through their callers, each once, or by the clock (`RoomAllocationStore.expire`). */
+  abstract allocationsChanged(change: 'confirmed' | 'released' | 'expired', count: number): void;
+  /** How many callers wait for a room in this process now. */
+  abstract allocationCallersWaiting(count: number): void;
   abstract eventForwarded(event: ForwardedEvent): void;
   /** No forwarder was told of it. */
   abstract eventRefused(

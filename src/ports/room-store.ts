@@ -1,5 +1,13 @@
 import type { EarlyEnds } from '../domain/room/start-back-off';
-import type { FleetCounts, Instance, PingStatus, Room, RoomAddress, RoomStatus } from '../domain/room/room';
+import type {
+  FleetCounts,
+  Instance,
+  PingStatus,
+  Room,
+  RoomAddress,
+  RoomStatus,
+  RoomTransition,
+} from '../domain/room/room';
 
 export interface NewRoom {
   id: string;
@@ -12,8 +20,6 @@ export interface NewRoom {
 export interface StatusSettings {
   /** 1..35; more than 1 makes a room `active` while it has free slots. */
   maxMatches: number;
-  /** How long an allocation holds a room that still says `ready`. Milliseconds. */
-  allocationTtlMs: number;
 }
 
 export interface Ping {
@@ -21,13 +27,31 @@ export interface Ping {
   room: string;
   status: Exclude<PingStatus, 'unknown'>;
   runningMatches: number;
-  /** A JSON object as text; null when the ping had none. Written only when it differs from what is stored. */
-  metadata: string | null;
+  /** A JSON object as text; null when the room has none, undefined when it is as before. Written only when it differs. */
+  metadata: string | null | undefined;
+  /** Where the process that holds a stream to this room is told of notices (`Notices.address`); null when there is no stream. */
+  listener: string | null;
+  /** The scheduler has enabled forwarders: they are to hear of this ping (a resync), at most once per ping interval. */
+  resync: boolean;
 }
 
 export type PingOutcome =
-  /** `validation`: it is a validation room, whose operation waits for its status. */
-  | { outcome: 'applied'; from: RoomStatus; to: RoomStatus; validation: boolean }
+  | {
+      outcome: 'applied';
+      from: RoomStatus;
+      to: RoomStatus;
+      /** It is a validation room, whose operation waits for its status. */
+      validation: boolean;
+      /** The room is to go once it is empty. */
+      draining: boolean;
+      /** Slots that are given out and not reported yet, after this ping. */
+      openAllocations: number;
+      /**
+       * Callers wait for a room of this scheduler, and this ping freed a slot: serve them. Not said again of a slot that was
+       * free before, so that those who wait for what no room has cost the pings nothing.
+       */
+      isAwaited: boolean;
+    }
   /** The room exists, but a room in this status cannot take what it says (only `terminated` refuses). Ping time is kept. */
   | { outcome: 'refused'; from: RoomStatus }
   /** No such room: nothing was written. */
@@ -43,24 +67,6 @@ export type InstanceOutcome =
   | { outcome: 'ended' }
   /** No record, and `adopt` was false: nothing was written. */
   | { outcome: 'unknown_room' };
-
-/** Which ready rooms may be given out. */
-export interface AllocationLimits {
-  /** A room that has said nothing for longer may be dead: it is left out. Milliseconds. */
-  pingTimeoutMs: number;
-  /**
-   * For this long after it was found without a record (the state was lost), a room is left out: a caller may have been given
-   * it before, and its players are on their way. Milliseconds.
-   */
-  adoptionHoldMs: number;
-}
-
-export type AllocationOutcome =
-  | { outcome: 'allocated'; room: string; address: RoomAddress }
-  /** Also for a scheduler that nobody knows: nothing was written. */
-  | { outcome: 'no_ready_room' }
-  /** The state was lost and is not whole again (`markSynced`): nothing is given out, nothing was written. */
-  | { outcome: 'rebuilding' };
 
 export interface FleetSnapshot {
   rooms: Room[];
@@ -88,15 +94,11 @@ export abstract class RoomStore {
   /** A record in status `pending`, before the instance exists. A tombstone of the same id counts as existing. */
   abstract createRoom(room: NewRoom): Promise<'created' | 'exists'>;
 
-  /** One round trip. */
-  abstract applyPing(ping: Ping, settings: StatusSettings): Promise<PingOutcome>;
-
   /**
-   * Gives a ready room to a caller: the room is `allocated` from now on, and no other caller gets it. Never a validation room,
-   * one without address, or one that `limits` leave out. The room that became ready last goes first: it is of the newest
-   * version that there is, and the least likely to have died unheard. One round trip.
+   * One round trip. A ping that reports `occupied`, or more matches than the last one, uses up as many of the room's open
+   * allocations, oldest first. A change of status is appended to the partition's event stream in the same step.
    */
-  abstract allocateRoom(scheduler: string, limits: AllocationLimits): Promise<AllocationOutcome>;
+  abstract applyPing(ping: Ping, settings: StatusSettings): Promise<PingOutcome>;
 
   /**
    * What the watch (or the creating call) says of an instance.
@@ -126,13 +128,34 @@ export abstract class RoomStore {
   abstract terminateRooms(
     scheduler: string,
     ids: string[],
-    options?: { silentSinceMs?: number },
+    options: {
+      /** Why, as the room's transitions tell it. */
+      reason: string;
+      silentSinceMs?: number;
+      /** An operator named these rooms: no match spares them. */
+      byName?: boolean;
+    },
   ): Promise<Map<string, 'terminating' | 'has_match' | 'unknown_room'>>;
+
+  /**
+   * Marks rooms as draining: no longer given out, told so on their streams, otherwise as they were. Idempotent; a terminating
+   * room stays what it is.
+   */
+  abstract drainRooms(
+    scheduler: string,
+    ids: string[],
+  ): Promise<Map<string, 'draining' | 'terminating' | 'unknown_room'>>;
+
+  /** The last changes of a room's status, newest first, at most 10. Empty for an unknown room. */
+  abstract getTransitions(scheduler: string, id: string): Promise<RoomTransition[]>;
 
   abstract getRoom(scheduler: string, id: string): Promise<Room | null>;
 
-  /** Metadata of the last ping that had any; null when none did. */
+  /** Metadata of the last ping; null when it had none. */
   abstract getMetadata(scheduler: string, id: string): Promise<Record<string, unknown> | null>;
+
+  /** The store's clock, and since when pings could arrive, as in a `FleetSnapshot`. */
+  abstract readHearing(): Promise<Pick<FleetSnapshot, 'nowMs' | 'hearingSinceMs'>>;
 
   /** All rooms of a scheduler, in id order, in pages of 1,000 (a round trip each). */
   abstract readFleet(scheduler: string): Promise<FleetSnapshot>;

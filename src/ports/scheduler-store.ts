@@ -18,6 +18,7 @@ export interface SchedulerSettings {
   name: string;
   game: string;
   maxMatches: number;
+  activeVersion: string;
   forwarders: Forwarder[];
 }
 
@@ -33,6 +34,9 @@ export abstract class SchedulerStore {
   abstract listSchedulers(filter: SchedulerFilter): Promise<Scheduler[]>;
 
   abstract listSettings(): Promise<SchedulerSettings[]>;
+
+  /** The versions whose definition has all of these labels (all versions when there are none). Empty when the scheduler is unknown. */
+  abstract findVersions(name: string, labels: Readonly<Record<string, string>>): Promise<string[]>;
 
   /** Newest first. Empty when the scheduler is unknown. */
   abstract listVersions(name: string): Promise<SchedulerVersion[]>;

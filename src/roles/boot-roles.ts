@@ -10,6 +10,7 @@ import { managementGrpcServices } from '../api/management/management-grpc-servic
 import { managementOpenApi } from '../api/management/management-api.module';
 import { roomsOpenApi } from '../api/rooms/rooms-api.module';
 import { roomsGrpcServices } from '../api/rooms/rooms-grpc-services';
+import { AllocationWaits } from '../features/rooms/allocation-waits';
 import { listenerOf, listenFailure, type Listener } from './listeners';
 import { managementApiRole } from './management-api.role';
 import { MetricsReporterRole } from './metrics-reporter.role';
@@ -97,6 +98,7 @@ function boot(role: Role, resources: ProcessResources): Promise<RunningPart> {
         openApi: roomsOpenApi,
         ...listenerOf(role, config),
         grpc: { ...listenerOf('rooms-api/grpc', config), services: roomsGrpcServices },
+        beforeStop: (application) => application.get(AllocationWaits).stop(),
       });
     case 'worker':
       return startContext(resources, WorkerRole.with(resources));
@@ -118,6 +120,8 @@ interface ApiListener extends Listener {
   service: string;
   openApi?: { title: string; description: string };
   grpc?: GrpcListener;
+  /** Ends what would keep calls waiting: both wires let the calls that run end. */
+  beforeStop?: (application: INestApplicationContext) => void;
 }
 
 interface GrpcListener extends Listener {
@@ -135,8 +139,14 @@ async function listen(resources: ProcessResources, module: DynamicModule, listen
     ...(listener.openApi === undefined ? {} : { openApi: listener.openApi }),
   });
   await bind(application, listener, config.host);
-  const { grpc, service } = listener;
-  return grpc === undefined ? application : withGrpc(resources, application, service, grpc);
+  const { grpc, service, beforeStop } = listener;
+  const part = grpc === undefined ? application : await withGrpc(resources, application, service, grpc);
+  return {
+    close: () => {
+      beforeStop?.(application);
+      return part.close();
+    },
+  };
 }
 
 /** Serves an application's handlers over gRPC too, until it is closed. */

@@ -1,6 +1,7 @@
 import type { DynamicModule } from '@nestjs/common';
 import { ManagementApiModule } from '../api/management/management-api.module';
 import { OperationsService } from '../features/operations/operations.service';
+import { FleetRoomsService } from '../features/rooms/fleet-rooms.service';
 import { SchedulerPlansService } from '../features/schedulers/scheduler-plans.service';
 import { SchedulersService } from '../features/schedulers/schedulers.service';
 import type { ProcessResources } from './process-resources';
@@ -9,6 +10,12 @@ import { portProviders } from './shared-providers';
 /** What operators call. */
 export function managementApiRole(resources: ProcessResources): DynamicModule {
   return ManagementApiModule.register({
-    providers: [...portProviders(resources), SchedulersService, SchedulerPlansService, OperationsService],
+    providers: [
+      ...portProviders(resources),
+      SchedulersService,
+      SchedulerPlansService,
+      FleetRoomsService,
+      OperationsService,
+    ],
   });
 }

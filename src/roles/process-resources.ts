@@ -20,6 +20,8 @@ import {
   closeRedisConnection,
   createRedisConnection,
 } from '../adapters/redis/redis-connection';
+import { RedisNotices } from '../adapters/redis/redis-notices';
+import { RedisRoomAllocationStore } from '../adapters/redis/redis-room-allocation-store';
 import { RedisRoomStore } from '../adapters/redis/redis-room-store';
 import type { Config } from '../config/settings';
 import { DomainError, messageOf } from '../domain/errors';
@@ -41,6 +43,8 @@ export interface ProcessResources {
   operationStore: PostgresOperationStore;
   loopLeases: PostgresLoopLeases;
   roomStore: RedisRoomStore;
+  roomAllocationStore: RedisRoomAllocationStore;
+  notices: RedisNotices;
   wakeUps: BullmqWakeUps;
   metrics: PrometheusMetrics;
   eventForwarder: GrpcEventForwarder;
@@ -79,6 +83,8 @@ export async function openResources(
     name: `${processName}-rooms`,
     commandTimeoutMs: roomCommandTimeoutMs,
     maxRetriesPerRequest: 1,
+    // A ping that was told to have failed must not be stored after a newer one.
+    resendsInFlight: false,
     logger,
   });
   const bullRedis = createRedisConnection({
@@ -137,6 +143,8 @@ export async function openResources(
     operationStore: new PostgresOperationStore(unitOfWork, listener),
     loopLeases: new PostgresLoopLeases(unitOfWork),
     roomStore: new RedisRoomStore(redis),
+    roomAllocationStore: new RedisRoomAllocationStore(redis),
+    notices: new RedisNotices({ url: redisUrl, name: `${processName}-notices` }, logger),
     wakeUps: new BullmqWakeUps(queues, logger),
     metrics,
     eventForwarder,

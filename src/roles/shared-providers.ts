@@ -1,5 +1,6 @@
 import type { Provider } from '@nestjs/common';
 import { RoomsApiOptions } from '../api/rooms/rooms-handlers';
+import type { RoomLimits } from '../domain/room/classify-room';
 import { AddRoomsOptions } from '../features/operations/executors/add-rooms.executor';
 import { CreateNewVersionOptions } from '../features/operations/executors/create-new-version.executor';
 import { DeleteSchedulerOptions } from '../features/operations/executors/delete-scheduler.executor';
@@ -9,17 +10,22 @@ import { OperationSweepOptions } from '../features/operations/operation-sweep';
 import { HealthCycleOptions } from '../features/reconciling/health-cycle';
 import { HealthScheduleOptions } from '../features/reconciling/health-schedule';
 import { FleetReporterOptions } from '../features/reporting/fleet-reporter';
+import { AllocationExpiryOptions } from '../features/rooms/allocation-expiry';
+import { AllocationWaitsOptions } from '../features/rooms/allocation-waits';
+import { FleetRoomsOptions } from '../features/rooms/fleet-rooms.service';
 import { HearingHeartbeatOptions } from '../features/rooms/hearing-heartbeat';
 import { RoomAllocationsOptions } from '../features/rooms/room-allocations.service';
 import { RoomLifecycleOptions } from '../features/rooms/room-lifecycle';
-import { RoomPingsOptions } from '../features/rooms/room-pings.service';
+import { RoomStreamsOptions } from '../features/rooms/room-streams.service';
 import { SchedulerSettingsCache, SchedulerSettingsOptions } from '../features/schedulers/scheduler-settings';
 import { InstanceWatchOptions } from '../features/watching/instance-watch';
 import { EventForwarder } from '../ports/event-forwarder';
 import { Logger } from '../ports/logger';
 import { LoopLeases } from '../ports/loop-leases';
 import { Metrics } from '../ports/metrics';
+import { Notices } from '../ports/notices';
 import { OperationStore } from '../ports/operation-store';
+import { RoomAllocationStore } from '../ports/room-allocation-store';
 import { RoomStore } from '../ports/room-store';
 import { Runtime } from '../ports/runtime';
 import { SchedulerStore } from '../ports/scheduler-store';
@@ -37,6 +43,8 @@ export function portProviders(resources: ProcessResources): Provider[] {
     { provide: OperationStore, useValue: resources.operationStore },
     { provide: LoopLeases, useValue: resources.loopLeases },
     { provide: RoomStore, useValue: resources.roomStore },
+    { provide: RoomAllocationStore, useValue: resources.roomAllocationStore },
+    { provide: Notices, useValue: resources.notices },
     { provide: Runtime, useValue: resources.runtime },
     { provide: WakeUps, useValue: resources.wakeUps },
     { provide: EventForwarder, useValue: resources.eventForwarder },
@@ -47,8 +55,15 @@ export function portProviders(resources: ProcessResources): Provider[] {
 
 /** Each feature's options, out of the configuration. */
 function optionProviders({ config, owner }: ProcessResources): Provider[] {
-  const allocationTtlMs = config.roomAllocationTtlMs;
   const leaseTtlMs = config.loopLeaseTtlMs;
+  const limits: RoomLimits = {
+    pingTimeoutMs: config.roomPingTimeoutMs,
+    initializationTimeoutMs: config.roomInitializationTimeoutMs,
+    deletionTimeoutMs: config.roomDeletionTimeoutMs,
+    drainConfirmMs: config.roomDrainConfirmMs,
+  };
+  // Players who were sent to a room just before the state was lost have arrived by then, and the room has said so.
+  const adoptionHoldMs = 30_000;
   return [
     options(SchedulerSettingsOptions, { pollIntervalMs: config.schedulerSyncIntervalMs }),
     options(OperationRunnerOptions, {
@@ -97,11 +112,7 @@ function optionProviders({ config, owner }: ProcessResources): Provider[] {
       patienceMs: config.deletePatienceMs,
     }),
     options(HealthCycleOptions, {
-      limits: {
-        pingTimeoutMs: config.roomPingTimeoutMs,
-        initializationTimeoutMs: config.roomInitializationTimeoutMs,
-        deletionTimeoutMs: config.roomDeletionTimeoutMs,
-      },
+      limits,
       addLimit: config.addRoomsLimit,
       removeLimit: config.removeRoomsLimit,
     }),
@@ -109,19 +120,30 @@ function optionProviders({ config, owner }: ProcessResources): Provider[] {
       healthIntervalMs: config.healthIntervalMs,
       syncIntervalMs: config.schedulerSyncIntervalMs,
     }),
-    options(RoomLifecycleOptions, { allocationTtlMs, fallbackPortRange: config.fallbackPortRange }),
-    options(RoomPingsOptions, { allocationTtlMs }),
+    options(RoomLifecycleOptions, { fallbackPortRange: config.fallbackPortRange }),
     options(RoomAllocationsOptions, {
+      ttlMs: config.roomAllocationTtlMs,
       pingTimeoutMs: config.roomPingTimeoutMs,
-      // Players who were sent to a room just before the state was lost have arrived by then, and the room has said so.
-      adoptionHoldMs: 30_000,
+      adoptionHoldMs,
     }),
+    options(AllocationWaitsOptions, {
+      maxCallers: config.maxWaitingCallers,
+      // Notices tell who was served; the look is for those that were lost, and costs the store a call of each who waits.
+      pollIntervalMs: 5_000,
+      // Two looks may fail, as while the store is away for a moment; short, because a room may be given to who is dead.
+      aliveMs: 15_000,
+    }),
+    options(AllocationExpiryOptions, { intervalMs: config.allocationExpiryIntervalMs }),
+    options(FleetRoomsOptions, { limits, adoptionHoldMs }),
     options(RoomsApiOptions, { maxMetadataBytes: config.maxMetadataBytes }),
+    options(RoomStreamsOptions, {
+      maxMetadataBytes: config.maxMetadataBytes,
+      idleTimeoutMs: config.roomStreamIdleTimeoutMs ?? config.roomPingTimeoutMs,
+    }),
     options(HearingHeartbeatOptions, { intervalMs: config.hearingIntervalMs }),
     options(InstanceWatchOptions, {
       owner,
       leaseTtlMs,
-      allocationTtlMs,
       reconcileIntervalMs: config.reconcileIntervalMs,
       doubtIntervalMs: config.doubtIntervalMs,
       syncCheckIntervalMs: config.doubtIntervalMs,

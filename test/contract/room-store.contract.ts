@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FleetCounts, Instance, RoomStatus } from '../../src/domain/room/room';
 import { instanceStatuses, roomStatuses } from '../../src/domain/room/room';
-import type { Ping, RoomStore, StatusSettings } from '../../src/ports/room-store';
+import type { Ping, PingOutcome, RoomStore, StatusSettings } from '../../src/ports/room-store';
+import type { Notice } from '../../src/ports/notices';
 import { eventually } from '../support/eventually';
 
 /** A store and the hands that a test needs besides the port: what time, other features and mishaps do. */
@@ -9,22 +10,57 @@ export interface RoomStoreUnderTest {
   store: RoomStore;
   /** A flush, or a fail-over to an empty node. */
   loseEverything(): Promise<void>;
-  /** The room was given to a caller, `agoMs` ago. */
-  giveRoom(scheduler: string, id: string, agoMs: number): Promise<void>;
+  /** A caller was given a slot of the room. */
+  openAllocation(scheduler: string, room: string, given?: GivenSlot): Promise<void>;
+  /** What is known of an allocation, and when it ends or is forgotten; null when there is nothing of it. */
+  readAllocation(scheduler: string, id: string): Promise<KnownAllocation | null>;
+  /** A caller waits for a room. */
+  addWaiting(scheduler: string, id: string): Promise<void>;
+  /** The entries of the scheduler's partition, oldest first, times left out. */
+  readEvents(scheduler: string): Promise<Record<string, unknown>[]>;
+  /** Rooms that are to be announced anew, and since when (ms). */
+  readResyncs(scheduler: string): Promise<Map<string, number>>;
+  /** Host -> rooms there that are used. */
+  readHosts(scheduler: string): Promise<Record<string, number>>;
+  /** Notices that come to this address from now on. */
+  hearNotices(address: string): Promise<Notice[]>;
   /** The room's end lies `byMs` further back. */
   ageTombstone(scheduler: string, id: string, byMs: number): Promise<void>;
-  /** Makes counters wrong and says how many; null when the store has none of its own. */
-  breakCounters(scheduler: string): Promise<number | null>;
+  /** Makes counters wrong and says how many. */
+  breakCounters(scheduler: string): Promise<number>;
   close(): Promise<void>;
 }
 
-const oneMatch: StatusSettings = { maxMatches: 1, allocationTtlMs: 60_000 };
-const threeMatches: StatusSettings = { maxMatches: 3, allocationTtlMs: 60_000 };
+export interface GivenSlot {
+  /** Of the allocation; `allocation-1` when not given. */
+  id?: string;
+  /** How long ago, in ms. */
+  agoMs?: number;
+  /** From now, in ms; null for a confirmed one, which does not expire. A minute when not given. */
+  expiresInMs?: number | null;
+  /** How many matches the room holds: one for a single match becomes `allocated`. 1 when not given. */
+  maxMatches?: number;
+  /** The idempotency key of the caller. */
+  key?: string;
+}
+
+export interface KnownAllocation {
+  state: 'pending' | 'confirmed' | 'released';
+  /** In the record. */
+  expiresAtMs: number | null;
+  /** In the order of times; null when nothing ends it. */
+  timeMs: number | null;
+  /** Its key leads to it. */
+  hasKey: boolean;
+}
+
+const oneMatch: StatusSettings = { maxMatches: 1 };
+const threeMatches: StatusSettings = { maxMatches: 3 };
 const scheduler = 'arena';
 const dayMs = 24 * 60 * 60 * 1_000;
 
-function ping(status: Ping['status'], runningMatches = 0, metadata: string | null = null, room = 'arena-1'): Ping {
-  return { scheduler, room, status, runningMatches, metadata };
+function ping(status: Ping['status'], runningMatches = 0, metadata: Ping['metadata'] = null, room = 'arena-1'): Ping {
+  return { scheduler, room, status, runningMatches, metadata, listener: null, resync: false };
 }
 
 function instance(changes: Partial<Instance> = {}): Instance {
@@ -40,6 +76,17 @@ function instance(changes: Partial<Instance> = {}): Instance {
     generation: 1,
     ...changes,
   };
+}
+
+/** What a removal of idle rooms asks, and one that no match stops because the rooms said nothing. */
+const spare = { reason: 'scale_down' };
+const regardless = { reason: 'expired_room', silentSinceMs: Number.MAX_SAFE_INTEGER };
+
+type Applied = Extract<PingOutcome, { outcome: 'applied' }>;
+
+function applied(from: RoomStatus, to: RoomStatus, changes: Partial<Applied> = {}): Applied {
+  const nothing = { validation: false, draining: false, openAllocations: 0, isAwaited: false };
+  return { outcome: 'applied', from, to, ...nothing, ...changes };
 }
 
 const watched = { adopt: true, authoritative: false };
@@ -82,6 +129,12 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
       await store.applyPing(ping(status, runningMatches), settings);
     }
 
+    async function roomWithId(id: string) {
+      await create(id);
+      await store.applyInstance(instance({ id }), oneMatch, watched);
+      await store.applyPing(ping('ready', 0, null, id), oneMatch);
+    }
+
     async function statusOf(id = 'arena-1'): Promise<RoomStatus | undefined> {
       return (await store.getRoom(scheduler, id))?.status;
     }
@@ -103,7 +156,8 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
           createdAtMs: expect.any(Number),
           adoptedAtMs: null,
           runningMatches: 0,
-          allocatedAtMs: null,
+          allocations: [],
+          drainingSinceMs: null,
           instance: { status: 'unknown', description: '', address: null },
         });
         expect(room!.createdAtMs).toBeGreaterThanOrEqual(nowMs);
@@ -152,35 +206,22 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
       it('says of a validation room that it is one', async () => {
         await create('arena-1', true);
         await store.applyInstance(instance({ validation: true }), oneMatch, watched);
-        await expect(store.applyPing(ping('ready'), oneMatch)).resolves.toEqual({
-          outcome: 'applied',
-          from: 'unready',
-          to: 'ready',
-          validation: true,
-        });
+        await expect(store.applyPing(ping('ready'), oneMatch)).resolves.toEqual(
+          applied('unready', 'ready', { validation: true }),
+        );
       });
 
       it('makes a room with a ready instance ready, and says from where', async () => {
         await create();
         await store.applyInstance(instance(), oneMatch, watched);
-        await expect(store.applyPing(ping('ready'), oneMatch)).resolves.toEqual({
-          outcome: 'applied',
-          from: 'unready',
-          to: 'ready',
-          validation: false,
-        });
+        await expect(store.applyPing(ping('ready'), oneMatch)).resolves.toEqual(applied('unready', 'ready'));
         const room = await store.getRoom(scheduler, 'arena-1');
         expect(room).toMatchObject({ status: 'ready', pingStatus: 'ready', runningMatches: 0 });
       });
 
       it('keeps a room pending while its instance is not ready', async () => {
         await create();
-        await expect(store.applyPing(ping('ready'), oneMatch)).resolves.toEqual({
-          outcome: 'applied',
-          from: 'pending',
-          to: 'pending',
-          validation: false,
-        });
+        await expect(store.applyPing(ping('ready'), oneMatch)).resolves.toEqual(applied('pending', 'pending'));
       });
 
       it('takes the time of the ping from its own clock', async () => {
@@ -242,23 +283,15 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
 
       it('keeps a terminating room terminating when a late ping says ready', async () => {
         await roomThatSaid('ready');
-        await store.terminateRooms(scheduler, ['arena-1'], { silentSinceMs: Number.MAX_SAFE_INTEGER });
-        await expect(store.applyPing(ping('ready'), oneMatch)).resolves.toEqual({
-          outcome: 'applied',
-          from: 'terminating',
-          to: 'terminating',
-          validation: false,
-        });
+        await store.terminateRooms(scheduler, ['arena-1'], regardless);
+        await expect(store.applyPing(ping('ready'), oneMatch)).resolves.toEqual(applied('terminating', 'terminating'));
       });
 
       it('lets a terminating room become terminated', async () => {
         await roomThatSaid('terminating');
-        await expect(store.applyPing(ping('terminated'), oneMatch)).resolves.toEqual({
-          outcome: 'applied',
-          from: 'terminating',
-          to: 'terminated',
-          validation: false,
-        });
+        await expect(store.applyPing(ping('terminated'), oneMatch)).resolves.toEqual(
+          applied('terminating', 'terminated'),
+        );
       });
 
       it('keeps only the time of a ping that a terminated room cannot take', async () => {
@@ -277,215 +310,500 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
         expect((await store.countFleet(scheduler)).runningMatches).toBe(0);
       });
 
-      it('keeps the metadata of the last ping that had any', async () => {
+      it('keeps the metadata of the last ping, which may be as before, or none', async () => {
         const rich = { list: [], object: {}, nothing: null, no: false, number: 123, text: 'ü"\\/' };
         await create();
         expect(await store.getMetadata(scheduler, 'arena-1')).toBeNull();
         await store.applyPing(ping('ready', 0, JSON.stringify(rich)), oneMatch);
-        await store.applyPing(ping('ready'), oneMatch);
+        await store.applyPing({ ...ping('ready'), metadata: undefined }, oneMatch);
         expect(await store.getMetadata(scheduler, 'arena-1')).toEqual(rich);
         await store.applyPing(ping('ready', 0, '{}'), oneMatch);
         expect(await store.getMetadata(scheduler, 'arena-1')).toEqual({});
-      });
-
-      it('keeps an allocated room allocated until its ping says occupied', async () => {
-        await roomThatSaid('ready');
-        await under.giveRoom(scheduler, 'arena-1', 30_000);
-        await expect(store.applyPing(ping('ready'), oneMatch)).resolves.toEqual({
-          outcome: 'applied',
-          from: 'allocated',
-          to: 'allocated',
-          validation: false,
-        });
-        expect((await store.getRoom(scheduler, 'arena-1'))!.allocatedAtMs).not.toBeNull();
-        await expect(store.applyPing(ping('occupied'), oneMatch)).resolves.toEqual({
-          outcome: 'applied',
-          from: 'allocated',
-          to: 'occupied',
-          validation: false,
-        });
-        expect((await store.getRoom(scheduler, 'arena-1'))!.allocatedAtMs).toBeNull();
-      });
-
-      it('makes an allocated room ready again when the allocation is too old', async () => {
-        await roomThatSaid('ready');
-        await under.giveRoom(scheduler, 'arena-1', 90_000);
-        await expect(store.applyPing(ping('ready'), oneMatch)).resolves.toEqual({
-          outcome: 'applied',
-          from: 'allocated',
-          to: 'ready',
-          validation: false,
-        });
+        await store.applyPing(ping('ready'), oneMatch);
+        expect(await store.getMetadata(scheduler, 'arena-1')).toBeNull();
       });
     });
 
-    describe('allocateRoom', () => {
-      const limits = { pingTimeoutMs: 60_000, adoptionHoldMs: 60_000 };
-      const none = { outcome: 'no_ready_room' };
-      const { address } = instance();
+    describe('open allocations', () => {
+      const open = (given?: GivenSlot) => under.openAllocation(scheduler, 'arena-1', given);
+      const openIds = async () => (await store.getRoom(scheduler, 'arena-1'))!.allocations.map(({ id }) => id);
+      const known = (id = 'allocation-1') => under.readAllocation(scheduler, id);
 
-      beforeEach(() => store.markSynced());
+      it('are told with the room, oldest first', async () => {
+        await roomThatSaid('ready', 0, threeMatches);
+        await open({ id: 'a', maxMatches: 3, agoMs: 1_000 });
+        await open({ id: 'b', maxMatches: 3, expiresInMs: null });
+        const { allocations } = (await store.getRoom(scheduler, 'arena-1'))!;
+        expect(allocations).toEqual([
+          { id: 'a', allocatedAtMs: expect.any(Number), expiresAtMs: expect.any(Number) },
+          { id: 'b', allocatedAtMs: expect.any(Number), expiresAtMs: null },
+        ]);
+      });
 
-      async function readyRoom(id: string, changes: Partial<Instance> = {}, settings = oneMatch) {
-        await create(id, changes.validation);
-        await store.applyInstance(instance({ id, ...changes }), settings, watched);
-        await store.applyPing(ping('ready', 0, null, id), settings);
-      }
+      it('keep a room for one match allocated until its ping says occupied', async () => {
+        await roomThatSaid('ready');
+        await open();
+        const held = applied('allocated', 'allocated', { openAllocations: 1 });
+        await expect(store.applyPing(ping('ready'), oneMatch)).resolves.toEqual(held);
+        await expect(store.applyPing(ping('occupied'), oneMatch)).resolves.toEqual(applied('allocated', 'occupied'));
+        expect(await openIds()).toEqual([]);
+        expect(await store.recountFleet(scheduler)).toEqual({ repaired: 0 });
+      });
 
-      it('gives a ready room with its address, and counts it as allocated', async () => {
-        await readyRoom('arena-1');
+      it('are used up by an occupied ping of a room for one match, whatever it counted before', async () => {
+        await roomThatSaid('ready', 1);
+        await open();
+        await expect(store.applyPing(ping('occupied', 1), oneMatch)).resolves.toEqual(applied('allocated', 'occupied'));
+        expect(await openIds()).toEqual([]);
+      });
+
+      it('are used up by as many matches as a room for several reports more than before, oldest first', async () => {
+        await roomThatSaid('ready', 1, threeMatches);
+        for (const id of ['a', 'b', 'c']) await open({ id, maxMatches: 3 });
+        const still = (count: number) => applied('active', 'active', { openAllocations: count });
+        await expect(store.applyPing(ping('occupied', 1), threeMatches)).resolves.toEqual(still(3));
+        await expect(store.applyPing(ping('ready', 2), threeMatches)).resolves.toEqual(still(2));
+        expect(await openIds()).toEqual(['b', 'c']);
+        await expect(store.applyPing(ping('ready', 1), threeMatches)).resolves.toEqual(still(2));
+        await expect(store.applyPing(ping('ready', 5), threeMatches)).resolves.toEqual(applied('active', 'occupied'));
+        expect(await openIds()).toEqual([]);
+      });
+
+      it('are confirmed when they are used up: the record stays a while, and does not expire', async () => {
+        await roomThatSaid('ready', 0, threeMatches);
+        await open({ key: 'a key', expiresInMs: 5_000, maxMatches: 3 });
         const { nowMs } = await store.readFleet(scheduler);
-        expect(await store.allocateRoom(scheduler, limits)).toEqual({ outcome: 'allocated', room: 'arena-1', address });
-        const room = await store.getRoom(scheduler, 'arena-1');
-        expect(room).toMatchObject({ status: 'allocated', pingStatus: 'ready' });
-        expect(room!.allocatedAtMs).toBeGreaterThanOrEqual(nowMs);
-        expect(room!.statusSinceMs).toBe(room!.allocatedAtMs);
-        expect(await store.countFleet(scheduler)).toEqual(counts({ rooms: { allocated: 1 }, instances: { ready: 1 } }));
-        expect(await store.recountFleet(scheduler)).toEqual({ repaired: 0 });
+        await store.applyPing(ping('ready', 1), threeMatches);
+        const allocation = await known();
+        expect(allocation).toEqual({ state: 'confirmed', expiresAtMs: null, timeMs: expect.any(Number), hasKey: true });
+        // As long as it was to hold at first, a minute here.
+        expect(allocation!.timeMs).toBeGreaterThanOrEqual(nowMs + 60_000);
       });
 
-      it('gives each room to one of many callers, and then none', async () => {
-        const ids = Array.from({ length: 10 }, (_, number) => `arena-${number}`);
-        await Promise.all(ids.map((id) => readyRoom(id)));
-        const answers = await Promise.all(Array.from({ length: 30 }, () => store.allocateRoom(scheduler, limits)));
-        const given = answers.flatMap((answer) => (answer.outcome === 'allocated' ? [answer.room] : []));
-        expect(given.sort()).toEqual(ids);
-        expect(answers.filter(({ outcome }) => outcome === 'no_ready_room')).toHaveLength(20);
-        expect(await store.recountFleet(scheduler)).toEqual({ repaired: 0 });
-      });
-
-      it('gives the room first that became ready last', async () => {
-        for (const id of ['arena-2', 'arena-3', 'arena-1']) {
-          await readyRoom(id);
-          await sleep(5);
-        }
-        const order: unknown[] = [];
-        for (let turn = 0; turn < 3; turn++) order.push(await store.allocateRoom(scheduler, limits));
-        expect(order).toMatchObject([{ room: 'arena-1' }, { room: 'arena-3' }, { room: 'arena-2' }]);
-      });
-
-      it('gives no room that it does not have, and writes nothing', async () => {
-        expect(await store.allocateRoom('nobody', limits)).toEqual(none);
-        expect(await store.listSchedulers()).toEqual([]);
+      it('never make a room for several matches allocated', async () => {
+        await roomThatSaid('ready', 0, threeMatches);
+        await open({ maxMatches: 3 });
+        const given = applied('ready', 'ready', { openAllocations: 1 });
+        await expect(store.applyPing(ping('ready'), threeMatches)).resolves.toEqual(given);
       });
 
       it.each<[string, () => Promise<unknown>]>([
-        ['pending', () => create()],
-        ['ready for the runtime and has not pinged', () => store.applyInstance(instance(), oneMatch, watched)],
-        ['occupied', () => roomThatSaid('occupied', 1)],
-        ['active', () => roomThatSaid('ready', 1, threeMatches)],
-        ['terminating', () => roomThatSaid('terminating')],
-        ['terminated', () => roomThatSaid('terminated')],
-        [
-          'ready, and was marked to end',
-          async () => {
-            await roomThatSaid('ready');
-            await store.terminateRooms(scheduler, ['arena-1']);
-          },
-        ],
-        [
-          'ready, and its instance is not any more',
-          async () => {
-            await roomThatSaid('ready');
-            await store.applyInstance(instance({ status: 'pending', generation: 2 }), oneMatch, watched);
-          },
-        ],
-        [
-          'ready, and its instance failed',
-          async () => {
-            await roomThatSaid('ready');
-            await store.applyInstance(instance({ status: 'error', generation: 2 }), oneMatch, watched);
-          },
-        ],
-        ['a validation room', () => readyRoom('arena-1', { validation: true })],
-        ['without address', () => readyRoom('arena-1', { address: null })],
-        [
-          'allocated already',
-          async () => {
-            await roomThatSaid('ready');
-            await store.allocateRoom(scheduler, limits);
-          },
-        ],
-        [
-          'over',
-          async () => {
-            await roomThatSaid('ready');
-            await store.endRoom(scheduler, 'arena-1');
-          },
-        ],
-      ])('gives no room that is %s', async (_case, prepare) => {
-        await prepare();
-        const before = await store.readFleet(scheduler);
-        expect(await store.allocateRoom(scheduler, limits)).toEqual(none);
-        expect((await store.readFleet(scheduler)).rooms).toEqual(before.rooms);
+        ['a ping', () => store.applyPing(ping('ready'), oneMatch)],
+        ['news of the instance', () => store.applyInstance(instance({ generation: 2 }), oneMatch, watched)],
+      ])('end by their time at %s, and the room is what it says', async (_case, touch) => {
+        await roomThatSaid('ready');
+        await open({ expiresInMs: -1, key: 'a key' });
+        await expect(touch()).resolves.toMatchObject({ from: 'allocated', to: 'ready' });
+        expect(await openIds()).toEqual([]);
+        expect(await known()).toBeNull();
+        const [last] = await store.getTransitions(scheduler, 'arena-1');
+        expect(last).toMatchObject({ to: 'ready', cause: 'allocation_expired', detail: 'allocation-1' });
+        expect(await store.recountFleet(scheduler)).toEqual({ repaired: 0 });
       });
 
-      it('leaves out what has not pinged for too long, and gives what has', async () => {
-        await readyRoom('arena-1');
-        await readyRoom('arena-2');
-        await sleep(30);
-        const short = { ...limits, pingTimeoutMs: 20 };
-        expect(await store.allocateRoom(scheduler, short)).toEqual(none);
-        // On a slow machine the ping may be too old by the time of the look: then it pings again.
-        await eventually(async () => {
-          await store.applyPing(ping('ready', 0, null, 'arena-1'), oneMatch);
-          const answer = await store.allocateRoom(scheduler, short);
-          expect(answer).toMatchObject({ outcome: 'allocated' });
-        });
-        expect(await statusOf('arena-1')).toBe('allocated');
-        expect(await statusOf('arena-2')).toBe('ready');
-        expect(await store.allocateRoom(scheduler, limits)).toMatchObject({ room: 'arena-2' });
+      it('that ended leave the room unready when its instance is', async () => {
+        await roomThatSaid('ready');
+        await open({ expiresInMs: -1 });
+        const news = instance({ status: 'pending', generation: 2 });
+        await expect(store.applyInstance(news, oneMatch, watched)).resolves.toMatchObject({ to: 'unready' });
       });
 
-      it('holds back a room that was found without a record, because somebody may have been given it', async () => {
-        await store.applyInstance(instance(), oneMatch, listed);
+      it('keep a room allocated when its instance is not ready for a moment', async () => {
+        await roomThatSaid('ready');
+        await open();
+        const news = instance({ status: 'pending', generation: 2 });
+        await expect(store.applyInstance(news, oneMatch, watched)).resolves.toMatchObject({ to: 'allocated' });
+      });
+
+      it('make a room allocated again that failed and recovers', async () => {
+        await roomThatSaid('ready');
+        await open();
+        const news = (status: Instance['status'], generation: number) => instance({ status, generation });
+        await expect(store.applyInstance(news('error', 2), oneMatch, watched)).resolves.toMatchObject({ to: 'error' });
+        const recovery = store.applyInstance(news('ready', 3), oneMatch, watched);
+        await expect(recovery).resolves.toMatchObject({ to: 'allocated' });
+      });
+
+      it('that are confirmed have no time to end by', async () => {
+        await roomThatSaid('ready');
+        await open({ agoMs: dayMs, expiresInMs: null });
+        await expect(store.applyPing(ping('ready'), oneMatch)).resolves.toMatchObject({ to: 'allocated' });
+      });
+
+      it.each<[string, () => Promise<unknown>]>([
+        ['says that it terminates', () => store.applyPing(ping('terminating'), oneMatch)],
+        ['says that it has ended', () => store.applyPing(ping('terminated'), oneMatch)],
+        ['is removed by name', () => store.terminateRooms(scheduler, ['arena-1'], { reason: 'by_name', byName: true })],
+        [
+          'has an instance that terminates',
+          () => store.applyInstance(instance({ status: 'terminating', generation: 2 }), oneMatch, watched),
+        ],
+        ['ends', () => store.endRoom(scheduler, 'arena-1')],
+      ])('are gone, with their key and their time, when the room %s', async (_case, leave) => {
+        await roomThatSaid('ready');
+        await open({ key: 'a key' });
+        await leave();
+        expect((await store.getRoom(scheduler, 'arena-1'))?.allocations ?? []).toEqual([]);
+        expect(await known()).toBeNull();
+        await roomWithId('arena-2');
+        await under.openAllocation(scheduler, 'arena-2', { id: 'allocation-2' });
+        expect(await known('allocation-2')).toMatchObject({ hasKey: false });
+        expect(await store.recountFleet(scheduler)).toEqual({ repaired: 0 });
+      });
+    });
+
+    describe('isAwaited', () => {
+      const isAwaited = async (said: Ping, settings: StatusSettings) => {
+        const outcome = await store.applyPing(said, settings);
+        return outcome.outcome === 'applied' && outcome.isAwaited;
+      };
+      beforeEach(async () => {
+        await create();
+        await store.applyInstance(instance(), oneMatch, watched);
+      });
+
+      it('is said of a room that came free while somebody waits, and once', async () => {
+        expect(await isAwaited(ping('occupied'), oneMatch)).toBe(false);
+        expect(await isAwaited(ping('ready'), oneMatch)).toBe(false);
+        await under.addWaiting(scheduler, 'waiting-1');
+        expect(await isAwaited(ping('ready'), oneMatch)).toBe(false);
+        expect(await isAwaited(ping('occupied'), oneMatch)).toBe(false);
+        expect(await isAwaited(ping('ready'), oneMatch)).toBe(true);
+        expect(await isAwaited(ping('ready'), oneMatch)).toBe(false);
+      });
+
+      it('is said of a new room, with its first ping that says it is ready', async () => {
+        await under.addWaiting(scheduler, 'waiting-1');
+        expect(await isAwaited(ping('ready'), oneMatch)).toBe(true);
+      });
+
+      it('is said of each match that ends in a room for several', async () => {
+        await under.addWaiting(scheduler, 'waiting-1');
+        const said: boolean[] = [];
+        for (const running of [3, 3, 2, 2, 1, 2, 0]) said.push(await isAwaited(ping('ready', running), threeMatches));
+        expect(said).toEqual([false, false, true, false, true, false, true]);
+      });
+
+      it('counts what is given and not reported yet', async () => {
+        await under.addWaiting(scheduler, 'waiting-1');
+        await store.applyPing(ping('ready', 2), threeMatches);
+        await under.openAllocation(scheduler, 'arena-1', { id: 'a', maxMatches: 3 });
+        // The match that was to come is there: no slot more than before.
+        expect(await isAwaited(ping('ready', 3), threeMatches)).toBe(false);
+        await under.openAllocation(scheduler, 'arena-1', { id: 'b', maxMatches: 3 });
+        expect(await isAwaited(ping('ready', 2), threeMatches)).toBe(false);
+        expect(await isAwaited(ping('ready', 1), threeMatches)).toBe(true);
+      });
+
+      it.each([
+        ['for one match', oneMatch, 1],
+        ['for several', threeMatches, 3],
+      ])('is said when the ping of a room %s finds the time of an allocation over', async (_, settings, maxMatches) => {
+        await under.addWaiting(scheduler, 'waiting-1');
+        await store.applyPing(ping('ready'), settings);
+        await under.openAllocation(scheduler, 'arena-1', { id: 'a', maxMatches, agoMs: 2_000, expiresInMs: -1_000 });
+        expect(await isAwaited(ping('ready'), settings)).toBe(true);
+        expect(await isAwaited(ping('ready'), settings)).toBe(false);
+      });
+
+      it('is not said of a draining room, of a validation room, or for callers of another scheduler', async () => {
+        await under.addWaiting('other', 'waiting-1');
+        expect(await isAwaited(ping('ready'), oneMatch)).toBe(false);
+        await under.addWaiting(scheduler, 'waiting-1');
+        await store.applyPing(ping('occupied'), oneMatch);
+        await store.drainRooms(scheduler, ['arena-1']);
+        expect(await isAwaited(ping('ready'), oneMatch)).toBe(false);
+        await create('arena-2', true);
+        await store.applyInstance(instance({ id: 'arena-2', validation: true }), oneMatch, watched);
+        expect(await isAwaited(ping('ready', 0, null, 'arena-2'), oneMatch)).toBe(false);
+      });
+    });
+
+    describe('transitions', () => {
+      const told = async (id = 'arena-1') =>
+        (await store.getTransitions(scheduler, id)).map(({ from, to, cause, detail }) => [from, to, cause, detail]);
+
+      it('tell each change with its cause, newest first', async () => {
+        const before = (await store.readFleet(scheduler)).nowMs;
+        await create();
+        await store.applyInstance(instance({ status: 'pending', description: '' }), oneMatch, watched);
+        await store.applyInstance(instance(), oneMatch, watched);
         await store.applyPing(ping('ready'), oneMatch);
-        expect(await store.allocateRoom(scheduler, limits)).toEqual(none);
-        expect(await store.allocateRoom(scheduler, { ...limits, adoptionHoldMs: 0 })).toMatchObject({
+        await store.applyPing(ping('ready'), oneMatch);
+        await store.applyPing(ping('occupied'), oneMatch);
+        const failed = instance({ status: 'error', generation: 2, description: 'OOMKilled: "7"\nof 8' });
+        await store.applyInstance(failed, oneMatch, watched);
+        await store.terminateRooms(scheduler, ['arena-1'], regardless);
+        await store.applyInstance(instance({ generation: 3 }), oneMatch, watched);
+        await store.applyPing(ping('ready'), oneMatch);
+        await store.applyPing(ping('terminated'), oneMatch);
+        expect(await told()).toEqual([
+          ['terminating', 'terminated', 'ping', 'terminated'],
+          ['error', 'terminating', 'removal', 'expired_room'],
+          ['occupied', 'error', 'instance', 'error: OOMKilled: "7"\nof 8'],
+          ['ready', 'occupied', 'ping', 'occupied'],
+          ['unready', 'ready', 'ping', 'ready'],
+          ['pending', 'unready', 'instance', 'ready'],
+          [null, 'pending', 'created', 'v1.0.0'],
+        ]);
+        const { nowMs } = await store.readFleet(scheduler);
+        const times = (await store.getTransitions(scheduler, 'arena-1')).map(({ atMs }) => atMs);
+        expect(times).toEqual([...times].sort().reverse());
+        expect(times.at(-1)).toBeGreaterThanOrEqual(before);
+        expect(times[0]).toBeLessThanOrEqual(nowMs);
+      });
+
+      it('tell of a room that was found running', async () => {
+        await store.applyInstance(instance({ description: 'Running' }), oneMatch, listed);
+        expect(await told()).toEqual([[null, 'unready', 'adopted', 'ready: Running']]);
+      });
+
+      it('are the last ten', async () => {
+        await create();
+        await store.applyInstance(instance(), oneMatch, watched);
+        const words = ['ready', 'occupied'] as const;
+        for (let turn = 0; turn < 13; turn++) {
+          await store.applyPing(ping(words[turn % 2]!), oneMatch);
+          expect(await told()).toHaveLength(Math.min(10, turn + 3));
+        }
+        const changes = await told();
+        expect(changes[0]).toEqual(['occupied', 'ready', 'ping', 'ready']);
+        expect(changes[9]).toEqual(['ready', 'occupied', 'ping', 'occupied']);
+      });
+
+      it('are kept of each room apart, and of validation rooms too, and go with the room', async () => {
+        await create('arena-1');
+        await create('arena-2', true);
+        await store.applyInstance(instance({ id: 'arena-2', validation: true }), oneMatch, watched);
+        expect(await told('arena-1')).toHaveLength(1);
+        expect(await told('arena-2')).toHaveLength(2);
+        await store.endRoom(scheduler, 'arena-2');
+        expect(await told('arena-2')).toEqual([]);
+        expect(await told('nobody')).toEqual([]);
+      });
+    });
+
+    describe('drainRooms', () => {
+      it('marks rooms once, and leaves them what they are', async () => {
+        await roomThatSaid('occupied', 1);
+        const before = await store.getRoom(scheduler, 'arena-1');
+        await expect(store.drainRooms(scheduler, ['arena-1'])).resolves.toEqual(new Map([['arena-1', 'draining']]));
+        const room = await store.getRoom(scheduler, 'arena-1');
+        expect(room).toEqual({ ...before, drainingSinceMs: expect.any(Number) });
+        await sleep(5);
+        await expect(store.drainRooms(scheduler, ['arena-1'])).resolves.toEqual(new Map([['arena-1', 'draining']]));
+        expect(await store.getRoom(scheduler, 'arena-1')).toEqual(room);
+        const still = applied('occupied', 'ready', { draining: true });
+        await expect(store.applyPing(ping('ready'), oneMatch)).resolves.toEqual(still);
+        expect(await store.recountFleet(scheduler)).toEqual({ repaired: 0 });
+      });
+
+      it('says of each of many rooms what it is', async () => {
+        for (const id of ['arena-1', 'arena-2', 'arena-3']) await create(id);
+        await store.terminateRooms(scheduler, ['arena-2'], spare);
+        await store.applyPing(ping('terminated', 0, null, 'arena-3'), oneMatch);
+        const strangers = Array.from({ length: 1_001 }, (_, number) => `nobody-${number}`);
+        const outcomes = await store.drainRooms(scheduler, [...strangers, 'arena-1', 'arena-2', 'arena-3']);
+        expect(outcomes.size).toBe(1_004);
+        expect(outcomes.get('arena-1')).toBe('draining');
+        expect(outcomes.get('arena-2')).toBe('terminating');
+        expect(outcomes.get('arena-3')).toBe('terminating');
+        expect(outcomes.get('nobody-1000')).toBe('unknown_room');
+        expect((await store.getRoom(scheduler, 'arena-2'))!.drainingSinceMs).toBeNull();
+        expect([...(await store.drainRooms(scheduler, []))]).toEqual([]);
+      });
+
+      it('keeps what was given of the room', async () => {
+        await roomThatSaid('ready');
+        await under.openAllocation(scheduler, 'arena-1');
+        await store.drainRooms(scheduler, ['arena-1']);
+        expect(await store.getRoom(scheduler, 'arena-1')).toMatchObject({ status: 'allocated', allocations: [{}] });
+      });
+    });
+
+    describe('notices', () => {
+      const streamed = (room: string, listener: string | null) =>
+        store.applyPing({ ...ping('ready', 0, null, room), listener }, oneMatch);
+
+      it('tell the process with the stream of a room that it drains and that it is removed', async () => {
+        const [here, there] = [await under.hearNotices('here'), await under.hearNotices('there')];
+        for (const id of ['arena-1', 'arena-2', 'arena-3']) await create(id);
+        await streamed('arena-1', 'here');
+        await streamed('arena-2', 'there');
+        await store.drainRooms(scheduler, ['arena-1', 'arena-2', 'arena-3', 'nobody']);
+        await store.drainRooms(scheduler, ['arena-1']);
+        await store.terminateRooms(scheduler, ['arena-1', 'arena-3'], spare);
+        await store.terminateRooms(scheduler, ['arena-1'], spare);
+        await eventually(() => {
+          expect(here).toEqual([
+            { kind: 'room_draining', scheduler, room: 'arena-1' },
+            { kind: 'room_terminating', scheduler, room: 'arena-1', reason: 'scale_down' },
+          ]);
+          expect(there).toEqual([{ kind: 'room_draining', scheduler, room: 'arena-2' }]);
+        });
+      });
+
+      it('go to who told of the room last, and to nobody when that was no stream', async () => {
+        const [first, second, last] = await Promise.all(
+          ['first', 'second', 'last'].map((each) => under.hearNotices(each)),
+        );
+        for (const id of ['arena-1', 'arena-2', 'arena-3']) await create(id);
+        await streamed('arena-1', 'first');
+        await streamed('arena-1', 'second');
+        await streamed('arena-2', 'first');
+        await streamed('arena-2', null);
+        await streamed('arena-3', 'last');
+        await store.drainRooms(scheduler, ['arena-1', 'arena-2', 'arena-3']);
+        await eventually(() => expect(last).toHaveLength(1));
+        expect(second).toEqual([{ kind: 'room_draining', scheduler, room: 'arena-1' }]);
+        expect(first).toEqual([]);
+      });
+
+      it('are none of a room that is spared', async () => {
+        const heard = await under.hearNotices('spared');
+        await roomThatSaid('occupied', 1);
+        await store.applyPing({ ...ping('occupied', 1), listener: 'spared' }, oneMatch);
+        await store.terminateRooms(scheduler, ['arena-1'], spare);
+        await store.drainRooms(scheduler, ['arena-1']);
+        await eventually(() => expect(heard).toHaveLength(1));
+        expect(heard).toMatchObject([{ kind: 'room_draining' }]);
+      });
+    });
+
+    describe('events', () => {
+      const told = async () => {
+        const events = await under.readEvents(scheduler);
+        return events.map(({ room, from, to, cause }) => {
+          const word = (index: unknown) => roomStatuses[index as number] ?? null;
+          return [room, word(from), word(to), cause];
+        });
+      };
+
+      it('tell each change of a status, and nothing else', async () => {
+        await roomThatSaid('ready');
+        await store.applyPing(ping('ready', 0, '{"a":1}'), oneMatch);
+        await store.applyPing(ping('occupied', 2), oneMatch);
+        await store.applyPing(ping('occupied', 3), oneMatch);
+        await store.terminateRooms(scheduler, ['arena-1'], regardless);
+        await store.drainRooms(scheduler, ['arena-1']);
+        await store.endRoom(scheduler, 'arena-1', 'deleted');
+        await store.endRoom(scheduler, 'arena-1');
+        expect(await told()).toEqual([
+          ['arena-1', null, 'pending', 'created'],
+          ['arena-1', 'pending', 'unready', 'instance'],
+          ['arena-1', 'unready', 'ready', 'ping'],
+          ['arena-1', 'ready', 'occupied', 'ping'],
+          ['arena-1', 'occupied', 'terminating', 'removal'],
+          ['arena-1', 'terminating', 'terminated', 'instance'],
+        ]);
+        const events = await under.readEvents(scheduler);
+        expect(events.at(3)).toEqual({
+          scheduler,
           room: 'arena-1',
+          from: roomStatuses.indexOf('ready'),
+          to: roomStatuses.indexOf('occupied'),
+          cause: 'ping',
+          detail: 'occupied',
+          runningMatches: 2,
+          address: JSON.stringify(instance().address),
         });
+        expect(events.at(-1)).toMatchObject({ id: 'arena/arena-1/terminated', detail: 'deleted' });
+        expect(events.filter(({ id }) => id !== undefined)).toHaveLength(1);
       });
 
-      it('passes over any number of rooms that may not be given', async () => {
-        await readyRoom('arena-0');
+      it('tell the end of a room once, when it says so itself before it is gone', async () => {
+        await roomThatSaid('terminated');
+        await store.applyPing(ping('terminated'), oneMatch);
+        await store.endRoom(scheduler, 'arena-1');
+        const ends = (await under.readEvents(scheduler)).filter(({ id }) => id === 'arena/arena-1/terminated');
+        expect(ends).toMatchObject([{ cause: 'ping' }]);
+      });
+
+      it('tell nothing of validation rooms', async () => {
+        await create('arena-1', true);
+        await store.applyInstance(instance({ validation: true }), oneMatch, watched);
+        await store.applyPing(ping('ready'), oneMatch);
+        await store.endRoom(scheduler, 'arena-1');
+        expect(await told()).toEqual([]);
+      });
+    });
+
+    describe('resyncs', () => {
+      const due = () => under.readResyncs(scheduler);
+      const announced = (room = 'arena-1') => ({ ...ping('ready', 0, null, room), resync: true });
+
+      it('are marked by a good ping that asks for it, since the first', async () => {
+        const before = (await store.readFleet(scheduler)).nowMs;
+        await create('arena-1');
+        await create('arena-2');
+        await store.applyPing(ping('ready', 0, null, 'arena-2'), oneMatch);
+        await store.applyPing(announced('nobody'), oneMatch);
+        expect([...(await due())]).toEqual([]);
+        await store.applyPing(announced(), oneMatch);
+        const first = await due();
+        expect([...first.keys()]).toEqual(['arena/arena-1']);
+        expect(first.get('arena/arena-1')).toBeGreaterThanOrEqual(before);
         await sleep(5);
-        for (let number = 1; number <= 45; number++) await readyRoom(`arena-${number}`, { address: null });
-        expect(await store.allocateRoom(scheduler, limits)).toMatchObject({ room: 'arena-0' });
+        await store.applyPing(announced(), oneMatch);
+        expect(await due()).toEqual(first);
       });
 
-      it('gives a room for several matches as long as none runs in it', async () => {
-        await readyRoom('arena-1', {}, threeMatches);
-        expect(await store.allocateRoom(scheduler, limits)).toMatchObject({ room: 'arena-1' });
-        await store.applyPing(ping('ready'), threeMatches);
-        expect(await statusOf()).toBe('allocated');
-        expect(await store.allocateRoom(scheduler, limits)).toEqual(none);
-        await store.applyPing(ping('occupied', 1), threeMatches);
-        expect(await statusOf()).toBe('active');
-        expect(await store.allocateRoom(scheduler, limits)).toEqual(none);
+      it('are none of a validation room, of a refused ping, and of a room that has ended', async () => {
+        await create('arena-1');
+        await create('arena-2', true);
+        await store.applyPing(announced('arena-2'), oneMatch);
+        expect([...(await due())]).toEqual([]);
+        await store.applyPing(announced('arena-1'), oneMatch);
+        await store.endRoom(scheduler, 'arena-1');
+        expect([...(await due())]).toEqual([]);
+        await create('arena-3');
+        await store.applyPing(ping('terminated', 0, null, 'arena-3'), oneMatch);
+        await store.applyPing(announced('arena-3'), oneMatch);
+        expect([...(await due())]).toEqual([]);
+      });
+    });
+
+    describe('hosts', () => {
+      const onHost = (id: string, host: string, changes: Partial<Instance> = {}) =>
+        instance({ id, address: { host, ports: [] }, ...changes });
+
+      it('count the rooms with a match or an allocation, and are forgotten with the last', async () => {
+        for (const id of ['arena-1', 'arena-2', 'arena-3', 'arena-4']) await create(id);
+        await store.applyInstance(onHost('arena-1', 'h1'), oneMatch, watched);
+        await store.applyInstance(onHost('arena-2', 'h1'), oneMatch, watched);
+        await store.applyInstance(onHost('arena-3', 'h2'), oneMatch, watched);
+        for (const id of ['arena-1', 'arena-2', 'arena-3']) await store.applyPing(ping('ready', 0, null, id), oneMatch);
+        expect(await under.readHosts(scheduler)).toEqual({});
+        await store.applyPing(ping('occupied', 1, null, 'arena-1'), oneMatch);
+        await store.applyPing(ping('occupied', 1, null, 'arena-2'), oneMatch);
+        await under.openAllocation(scheduler, 'arena-3');
+        // Without an address there is no host.
+        await store.applyPing(ping('ready', 2, null, 'arena-4'), oneMatch);
+        expect(await under.readHosts(scheduler)).toEqual({ h1: 2, h2: 1 });
+        await store.applyPing(ping('occupied', 1, null, 'arena-3'), oneMatch);
+        expect(await under.readHosts(scheduler)).toEqual({ h1: 2, h2: 1 });
+        await store.applyPing(ping('ready', 0, null, 'arena-3'), oneMatch);
+        await store.endRoom(scheduler, 'arena-2');
+        expect(await under.readHosts(scheduler)).toEqual({ h1: 1 });
+        expect(await store.recountFleet(scheduler)).toEqual({ repaired: 0 });
+        await store.applyInstance(onHost('arena-1', 'h3', { generation: 2 }), oneMatch, watched);
+        expect(await under.readHosts(scheduler)).toEqual({ h3: 1 });
       });
 
-      it('gives a room again when its allocation is too old and it still says ready', async () => {
-        await readyRoom('arena-1');
-        await store.allocateRoom(scheduler, limits);
-        await sleep(5);
-        await store.applyPing(ping('ready'), { ...oneMatch, allocationTtlMs: 1 });
-        expect(await store.allocateRoom(scheduler, limits)).toMatchObject({ room: 'arena-1' });
+      it('count no validation room', async () => {
+        await create('arena-1', true);
+        await store.applyInstance(onHost('arena-1', 'h1', { validation: true }), oneMatch, watched);
+        await store.applyPing(ping('occupied', 1), oneMatch);
+        expect(await under.readHosts(scheduler)).toEqual({});
       });
 
-      it('keeps an address without ports as it is', async () => {
-        await readyRoom('arena-1', { address: { host: 'node-1.example', ports: [] } });
-        expect(await store.allocateRoom(scheduler, limits)).toMatchObject({
-          address: { host: 'node-1.example', ports: [] },
-        });
-      });
-
-      it('gives nothing until a watcher says that all rooms are here again', async () => {
-        await under.loseEverything();
-        await readyRoom('arena-1');
-        expect(await store.allocateRoom(scheduler, limits)).toEqual({ outcome: 'rebuilding' });
-        expect(await statusOf()).toBe('ready');
-        await store.markSynced();
-        expect(await store.allocateRoom(scheduler, limits)).toMatchObject({ room: 'arena-1' });
+      it('are repaired by a recount', async () => {
+        await roomThatSaid('occupied', 1);
+        const before = await under.readHosts(scheduler);
+        await under.breakCounters(scheduler);
+        expect(await under.readHosts(scheduler)).not.toEqual(before);
+        await store.recountFleet(scheduler);
+        expect(await under.readHosts(scheduler)).toEqual(before);
       });
     });
 
@@ -624,6 +942,19 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
         await expect(store.applyInstance(next, oneMatch, watched)).resolves.toMatchObject({ to: 'error' });
       });
 
+      it('keeps the first KiB of what the runtime says, whole characters', async () => {
+        await create();
+        const description = `CrashLoop: ${'ü'.repeat(100_000)}`;
+        await store.applyInstance(instance({ status: 'error', description }), oneMatch, watched);
+        const kept = `CrashLoop: ${'ü'.repeat(506)}`;
+        expect((await store.getRoom(scheduler, 'arena-1'))!.instance.description).toBe(kept);
+        expect((await store.readFleet(scheduler)).earlyEnds.lastReason).toBe(kept);
+        const [transition] = await store.getTransitions(scheduler, 'arena-1');
+        expect(transition!.detail).toBe(`error: ${kept}`);
+        await store.applyInstance(instance({ generation: 2, description: 'x'.repeat(1_024) }), oneMatch, watched);
+        expect((await store.getRoom(scheduler, 'arena-1'))!.instance.description).toBe('x'.repeat(1_024));
+      });
+
       it('keeps a terminated room terminated and notes what became of its instance', async () => {
         await roomThatSaid('terminated');
         await expect(
@@ -634,13 +965,6 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
           description: 'exited',
         });
         expect((await store.countFleet(scheduler)).instances.error).toBe(1);
-      });
-
-      it('keeps an allocated room allocated when its instance is not ready for a moment', async () => {
-        await roomThatSaid('ready');
-        await under.giveRoom(scheduler, 'arena-1', 0);
-        const news = instance({ status: 'pending', generation: 2 });
-        await expect(store.applyInstance(news, oneMatch, watched)).resolves.toMatchObject({ to: 'allocated' });
       });
     });
 
@@ -701,11 +1025,11 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
       it('marks rooms and says so for those that are marked already', async () => {
         await create('arena-1');
         await create('arena-2');
-        const first = await store.terminateRooms(scheduler, ['arena-1']);
+        const first = await store.terminateRooms(scheduler, ['arena-1'], spare);
         expect([...first]).toEqual([['arena-1', 'terminating']]);
         const { statusSinceMs } = (await store.getRoom(scheduler, 'arena-1'))!;
         await sleep(5);
-        const again = await store.terminateRooms(scheduler, ['arena-2', 'arena-1', 'nobody']);
+        const again = await store.terminateRooms(scheduler, ['arena-2', 'arena-1', 'nobody'], spare);
         expect(Object.fromEntries(again)).toEqual({
           'arena-1': 'terminating',
           'arena-2': 'terminating',
@@ -725,7 +1049,7 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
       ] as const)('spares a room that is %s', async (_, word, matches, settings) => {
         await roomThatSaid(word, matches, settings);
         const before = await store.getRoom(scheduler, 'arena-1');
-        const outcomes = await store.terminateRooms(scheduler, ['arena-1']);
+        const outcomes = await store.terminateRooms(scheduler, ['arena-1'], spare);
         expect([...outcomes]).toEqual([['arena-1', 'has_match']]);
         expect(await store.getRoom(scheduler, 'arena-1')).toEqual(before);
       });
@@ -738,43 +1062,88 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
         await create('arena-1', true);
         await store.applyInstance(instance({ validation: true }), settings, watched);
         await store.applyPing(ping(word, matches), settings);
-        const outcomes = await store.terminateRooms(scheduler, ['arena-1']);
+        const outcomes = await store.terminateRooms(scheduler, ['arena-1'], spare);
         expect([...outcomes]).toEqual([['arena-1', 'terminating']]);
         expect(await statusOf()).toBe('terminating');
       });
 
       it('spares an allocated room', async () => {
         await roomThatSaid('ready');
-        await under.giveRoom(scheduler, 'arena-1', 0);
-        const outcomes = await store.terminateRooms(scheduler, ['arena-1']);
+        await under.openAllocation(scheduler, 'arena-1');
+        const outcomes = await store.terminateRooms(scheduler, ['arena-1'], spare);
         expect([...outcomes]).toEqual([['arena-1', 'has_match']]);
+      });
+
+      it('spares a room for several matches with an open allocation', async () => {
+        await roomThatSaid('ready', 0, threeMatches);
+        await under.openAllocation(scheduler, 'arena-1', { maxMatches: 3 });
+        const outcomes = await store.terminateRooms(scheduler, ['arena-1'], spare);
+        expect([...outcomes]).toEqual([['arena-1', 'has_match']]);
+      });
+
+      it('spares no room for an allocation whose time is over', async () => {
+        await roomThatSaid('ready');
+        await under.openAllocation(scheduler, 'arena-1', { expiresInMs: -1 });
+        const outcomes = await store.terminateRooms(scheduler, ['arena-1'], spare);
+        expect([...outcomes]).toEqual([['arena-1', 'terminating']]);
+        expect(await store.recountFleet(scheduler)).toEqual({ repaired: 0 });
+      });
+
+      it('ends an allocation whose time is over, also of a room that it spares', async () => {
+        await roomThatSaid('ready', 1, threeMatches);
+        await under.openAllocation(scheduler, 'arena-1', { maxMatches: 3, expiresInMs: -1 });
+        const outcomes = await store.terminateRooms(scheduler, ['arena-1'], spare);
+        expect([...outcomes]).toEqual([['arena-1', 'has_match']]);
+        expect((await store.getRoom(scheduler, 'arena-1'))!.allocations).toEqual([]);
+        expect(await under.readAllocation(scheduler, 'allocation-1')).toBeNull();
+      });
+
+      it.each([
+        ['occupied', 'occupied', 1, oneMatch],
+        ['active', 'ready', 1, threeMatches],
+      ] as const)('does not spare a room that was named, also when it is %s', async (_, word, matches, settings) => {
+        await roomThatSaid(word, matches, settings);
+        const byName = { reason: 'by_name', byName: true };
+        const outcomes = await store.terminateRooms(scheduler, ['arena-1'], byName);
+        expect([...outcomes]).toEqual([['arena-1', 'terminating']]);
+        const [last] = await store.getTransitions(scheduler, 'arena-1');
+        expect(last).toMatchObject({ to: 'terminating', cause: 'removal', detail: 'by_name' });
+      });
+
+      it('spares an occupied room that has pinged since', async () => {
+        await roomThatSaid('occupied', 1);
+        const { lastPingAtMs } = (await store.getRoom(scheduler, 'arena-1'))!;
+        const since = (silentSinceMs: number) => ({ reason: 'expired_room', silentSinceMs });
+        const terminate = (silentSinceMs: number) => store.terminateRooms(scheduler, ['arena-1'], since(silentSinceMs));
+        expect([...(await terminate(lastPingAtMs!))]).toEqual([['arena-1', 'has_match']]);
+        expect([...(await terminate(lastPingAtMs! + 1))]).toEqual([['arena-1', 'terminating']]);
       });
 
       it('spares nothing when it is told so', async () => {
         await roomThatSaid('occupied', 1);
-        const outcomes = await store.terminateRooms(scheduler, ['arena-1'], { silentSinceMs: Number.MAX_SAFE_INTEGER });
+        const outcomes = await store.terminateRooms(scheduler, ['arena-1'], regardless);
         expect([...outcomes]).toEqual([['arena-1', 'terminating']]);
         expect(await statusOf()).toBe('terminating');
       });
 
       it('says terminating for a terminating room that has a match', async () => {
         await roomThatSaid('occupied', 1);
-        await store.terminateRooms(scheduler, ['arena-1'], { silentSinceMs: Number.MAX_SAFE_INTEGER });
-        const outcomes = await store.terminateRooms(scheduler, ['arena-1']);
+        await store.terminateRooms(scheduler, ['arena-1'], regardless);
+        const outcomes = await store.terminateRooms(scheduler, ['arena-1'], spare);
         expect([...outcomes]).toEqual([['arena-1', 'terminating']]);
       });
 
       it('leaves a terminated room terminated', async () => {
         await roomThatSaid('terminated');
-        await store.terminateRooms(scheduler, ['arena-1'], { silentSinceMs: Number.MAX_SAFE_INTEGER });
+        await store.terminateRooms(scheduler, ['arena-1'], regardless);
         expect(await statusOf()).toBe('terminated');
       });
 
       it('takes no ids and many ids', async () => {
-        expect([...(await store.terminateRooms(scheduler, []))]).toEqual([]);
+        expect([...(await store.terminateRooms(scheduler, [], spare))]).toEqual([]);
         await create('arena-1');
         const ids = [...Array.from({ length: 1_001 }, (_, number) => `nobody-${number}`), 'arena-1'];
-        const outcomes = await store.terminateRooms(scheduler, ids);
+        const outcomes = await store.terminateRooms(scheduler, ids, spare);
         expect(outcomes.size).toBe(1_002);
         expect(outcomes.get('arena-1')).toBe('terminating');
         expect(outcomes.get('nobody-1000')).toBe('unknown_room');
@@ -812,10 +1181,7 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
       });
 
       it.each<[string, () => Promise<unknown>]>([
-        [
-          'was asked to end',
-          () => store.terminateRooms(scheduler, ['arena-1'], { silentSinceMs: Number.MAX_SAFE_INTEGER }),
-        ],
+        ['was asked to end', () => store.terminateRooms(scheduler, ['arena-1'], regardless)],
         ['said that it ends', () => store.applyPing(ping('terminating'), oneMatch)],
         ['said that it has ended', () => store.applyPing(ping('terminated'), oneMatch)],
       ])('leave out a young room that %s', async (_case, leave) => {
@@ -885,7 +1251,7 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
         await create('arena-2');
         const before = await store.countFleet(scheduler);
         const broken = await under.breakCounters(scheduler);
-        expect(await store.recountFleet(scheduler)).toEqual({ repaired: broken ?? 0 });
+        expect(await store.recountFleet(scheduler)).toEqual({ repaired: broken });
         expect(await store.countFleet(scheduler)).toEqual(before);
         expect(await store.recountFleet(scheduler)).toEqual({ repaired: 0 });
       });
@@ -919,6 +1285,7 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
 
     describe('hearing', () => {
       it('is null before anyone hears', async () => {
+        expect((await store.readHearing()).hearingSinceMs).toBeNull();
         expect((await store.readFleet(scheduler)).hearingSinceMs).toBeNull();
       });
 
@@ -926,6 +1293,9 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
         await store.markHearing(5_000);
         const first = await store.readFleet(scheduler);
         expect(first.hearingSinceMs).toBeGreaterThan(first.nowMs - 4_000);
+        const heard = await store.readHearing();
+        expect(heard.hearingSinceMs).toBe(first.hearingSinceMs);
+        expect(heard.nowMs).toBeGreaterThanOrEqual(first.nowMs);
         await sleep(10);
         await store.markHearing(5_000);
         await store.markHearing(5_000);

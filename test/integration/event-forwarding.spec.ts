@@ -14,7 +14,7 @@ import { SchedulerSettingsCache } from '../../src/features/schedulers/scheduler-
 import type { SchedulerStore } from '../../src/ports/scheduler-store';
 import { eventually } from '../support/eventually';
 import { openDeafPort } from '../support/deaf-port';
-import { MemoryRoomStore } from '../support/memory-room-store';
+import { openRedisRoomStore, type RedisRoomStoreUnderTest } from '../support/open-redis-room-store';
 import { readWire, RecordingForwarder, wireShapes, type RecordedCall } from '../support/recording-forwarder';
 import { RecordedLog } from '../support/recorded-log';
 import { TcpGate } from '../support/tcp-gate';
@@ -51,8 +51,14 @@ describe('events over the wire', () => {
   const forwarders: GrpcEventForwarder[] = [];
   let registry: Registry;
   let metrics: PrometheusMetrics;
+  let redis: RedisRoomStoreUnderTest;
 
-  beforeEach(() => {
+  beforeAll(async () => {
+    redis = await openRedisRoomStore();
+  });
+  afterAll(() => redis?.close());
+  beforeEach(async () => {
+    await redis.loseEverything();
     registry = new Registry();
     metrics = new PrometheusMetrics(registry);
   });
@@ -90,7 +96,7 @@ describe('events over the wire', () => {
       })),
     };
     const store = { listSettings: async () => [settings] } as unknown as SchedulerStore;
-    const [rooms, log] = [new MemoryRoomStore(), new RecordedLog()];
+    const [rooms, log] = [redis.store, new RecordedLog()];
     await rooms.createRoom({ id: 'room-1', scheduler: 'arena', version: 'v1.0.0', validation: false });
     await rooms.applyInstance(
       {
@@ -104,7 +110,7 @@ describe('events over the wire', () => {
         createdAtMs: 0,
         generation: 1,
       },
-      { maxMatches: 1, allocationTtlMs: 1 },
+      { maxMatches: 1 },
       { adopt: false, authoritative: true },
     );
     const cache = new SchedulerSettingsCache(store, metrics, log, { pollIntervalMs: 60_000 });

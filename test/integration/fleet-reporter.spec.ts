@@ -1,15 +1,16 @@
 import { Registry } from 'prom-client';
 import { PrometheusMetrics } from '../../src/adapters/prometheus/prometheus-metrics';
+import { RedisRoomStore } from '../../src/adapters/redis/redis-room-store';
 import type { FleetCounts } from '../../src/domain/room/room';
 import { FleetReporter } from '../../src/features/reporting/fleet-reporter';
 import { aSchedulerDefinition } from '../support/a-scheduler-definition';
 import { eventually } from '../support/eventually';
-import { MemoryRoomStore } from '../support/memory-room-store';
 import { openPostgres, type PostgresStores, type PostgresUnderTest } from '../support/open-postgres';
+import { openRedisRoomStore, type RedisRoomStoreUnderTest } from '../support/open-redis-room-store';
 import { RecordedLog } from '../support/recorded-log';
 
 /** Cannot count what a test says. */
-class BreakableRoomStore extends MemoryRoomStore {
+class BreakableRoomStore extends RedisRoomStore {
   broken: string | null = null;
 
   override async countFleet(scheduler: string): Promise<FleetCounts> {
@@ -26,17 +27,20 @@ interface Reporter {
 
 let postgres: PostgresUnderTest;
 let another: PostgresStores;
+let redis: RedisRoomStoreUnderTest;
 let rooms: BreakableRoomStore;
 let reporters: Reporter[] = [];
 
 beforeAll(async () => {
   postgres = await openPostgres();
   another = await postgres.another();
+  redis = await openRedisRoomStore();
 });
-afterAll(() => postgres.close());
+afterAll(() => Promise.all([postgres?.close(), redis?.close()]));
 beforeEach(async () => {
   await postgres.clear();
-  rooms = new BreakableRoomStore();
+  await redis.loseEverything();
+  rooms = new BreakableRoomStore(redis.redis);
 });
 afterEach(async () => {
   await Promise.all(reporters.map((reporter) => reporter.stop()));

@@ -60,7 +60,7 @@ describe('the management API over REST, whatever it is sent', () => {
 
   const tables = ['schedulers', 'scheduler_versions', 'operations', 'operation_events'];
 
-  /** One scheduler at rest, one that changes its version, one that is being deleted; a copy of all to come back to. */
+  /** One scheduler at rest, with a room, one that changes its version, one that is being deleted; a copy of all to come back to. */
   async function settle(): Promise<{ changing: string; idle: string }> {
     for (const name of ['idle', 'changing', 'leaving'])
       await sendJson('POST', '/schedulers', { ...sampleRequest, name });
@@ -69,6 +69,8 @@ describe('the management API over REST, whatever it is sent', () => {
     const changing = await sendJson('PATCH', '/schedulers/changing', { maxSurge: '20%' });
     await sendJson('DELETE', '/schedulers/leaving');
     const [idle] = await maestro.sql<{ id: string }>(`SELECT id FROM maestro.operations WHERE scheduler_name = 'idle'`);
+    await maestro.rooms.createRoom({ id: 'idle-room', scheduler: 'idle', version: 'v1.0.0', validation: false });
+    await maestro.rooms.markSynced();
     await maestro.sql('CREATE SCHEMA before');
     for (const table of tables) await maestro.sql(`CREATE TABLE before.${table} AS SELECT * FROM maestro.${table}`);
     return { changing: changing['operationId']!, idle: idle!.id };
@@ -177,11 +179,15 @@ describe('the management API over REST, whatever it is sent', () => {
 
   /** What stands for a variable of a path: mostly something that there is. */
   function segmentOf(variable: string): fc.Arbitrary<string> {
-    const known =
-      variable === 'schedulerName'
-        ? ['idle', 'idle', 'idle', 'changing', 'leaving', 'nobody']
-        : [ids.changing, ids.idle, '00000000-0000-4000-8000-000000000000'];
-    return fc.oneof({ weight: 4, arbitrary: fc.constantFrom(...known) }, { weight: 1, arbitrary: hostileSegment });
+    const known: Record<string, string[]> = {
+      schedulerName: ['idle', 'idle', 'idle', 'changing', 'leaving', 'nobody'],
+      roomName: ['idle-room', 'idle-room', 'nothing'],
+      operationID: [ids.changing, ids.idle, '00000000-0000-4000-8000-000000000000'],
+    };
+    return fc.oneof(
+      { weight: 4, arbitrary: fc.constantFrom(...known[variable]!) },
+      { weight: 1, arbitrary: hostileSegment },
+    );
   }
 
   function pathOf(template: string): fc.Arbitrary<string> {
@@ -268,7 +274,10 @@ describe('the management API over REST, whatever it is sent', () => {
   it.each(calls.filter(([, verb]) => verb !== 'get'))(
     'refuses a body over the limit of %s (%s %s) with 413, and stores nothing',
     async (_id, verb, template) => {
-      const path = template.replace('{schedulerName}', 'idle').replace('{operationID}', ids.changing);
+      const path = template
+        .replace('{schedulerName}', 'idle')
+        .replace('{operationID}', ids.changing)
+        .replace('{roomName}', 'idle-room');
       const body = JSON.stringify({ ...sampleRequest, name: 'large', labels: { a: 'x'.repeat(bodyLimitBytes) } });
       const answer = await sendHttp(url + path, verb.toUpperCase(), body);
       expect(answer.status).toBe(413);

@@ -1,10 +1,16 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { resolve } from 'node:path';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import type { RpcStream, StreamReceiver } from '../../src/api/grpc/answer-stream';
+import { startGrpcServer, type RunningGrpcServer } from '../../src/api/grpc/grpc-server';
+import { grpcService } from '../../src/api/grpc/rpc-handlers';
+import { RoomStreamsService } from '../../src/proto/gen/maestro/v1/room_streams_pb';
+import { QuietLogger } from '../support/embedded-servers';
 import { eventually } from '../support/eventually';
 import { freePorts, LocalRooms, roomSpec } from '../support/local-rooms';
 
@@ -49,6 +55,53 @@ class PingRecorder {
     return this.pings.at(-1);
   }
 }
+
+type RoomsEnd = RpcStream<typeof RoomStreamsService.method.connect>;
+
+/** The gRPC side of a rooms API: remembers what comes on streams, and says what a test wants it to. */
+class StreamRecorder {
+  readonly hellos: string[] = [];
+  readonly pings: { status: string; runningMatches: number; metadata?: unknown }[] = [];
+  /** Null: pings are not answered. */
+  answer: { success: boolean; reason: string } | null = { success: true, reason: '' };
+  stream: RoomsEnd | null = null;
+  port = 0;
+  private server: RunningGrpcServer | null = null;
+
+  async listen(): Promise<void> {
+    const connect = (stream: RoomsEnd) => {
+      this.stream = stream;
+      return {
+        onMessage: ({ message }: Parameters<ReturnType<RoomsConnect>['onMessage']>[0]) => {
+          if (message.case === 'hello') {
+            this.hellos.push(`${message.value.schedulerName}/${message.value.roomName}`);
+          } else if (message.case === 'ping') {
+            const { sequence, status, runningMatches, metadata } = message.value;
+            this.pings.push({ status, runningMatches: Number(runningMatches), metadata });
+            if (this.answer !== null) stream.send({ message: { case: 'ack', value: { sequence, ...this.answer } } });
+          }
+        },
+        onHalfClose: () => stream.end(),
+        onEnd: () => (this.stream = null),
+      };
+    };
+    const services = [grpcService(RoomStreamsService, { connect })];
+    const options = { services, host: '127.0.0.1', port: this.port, logger: new QuietLogger() };
+    this.server = await startGrpcServer(options);
+    this.port = this.server.port;
+  }
+
+  async close(): Promise<void> {
+    await this.server?.stop(100);
+    this.server = null;
+  }
+
+  get last() {
+    return this.pings.at(-1);
+  }
+}
+
+type RoomsConnect = (stream: RoomsEnd) => StreamReceiver<typeof RoomStreamsService.method.connect>;
 
 /** A player's end of the game. */
 class Player {
@@ -108,8 +161,8 @@ describe('the sample game room', () => {
   });
 
   /** The long interval shows that changes are told at once, not at the next interval. */
-  function start(environment: Record<string, string> = {}): void {
-    const made = spawn(process.execPath, [roomFile], {
+  function start(environment: Record<string, string> = {}, file = roomFile): void {
+    const made = spawn(process.execPath, [file], {
       env: {
         MAESTRO_SCHEDULER_NAME: 'arena',
         MAESTRO_ROOM_ID: 'arena-1',
@@ -240,7 +293,7 @@ describe('the sample game room', () => {
   it('waits no longer than its deadline for an answer, also when it is told to go', async () => {
     recorder.answer = () => undefined;
     start({ GAME_PING_INTERVAL_MS: '100' });
-    await eventually(() => expect(output).toContain('no answer within 1000 ms'));
+    await eventually(() => expect(output).toContain('no answer within 4000 ms'));
     room?.kill('SIGTERM');
     expect(await exitCode()).toBe(0);
   }, 20_000);
@@ -250,6 +303,149 @@ describe('the sample game room', () => {
     start({ GAME_PING_INTERVAL_MS: '50' });
     await eventually(() => expect(recorder.pings.length).toBeGreaterThanOrEqual(3));
     expect(output).toContain('HTTP 200 {"success":false}');
+  });
+
+  describe('with a stream', () => {
+    let streams: StreamRecorder;
+
+    beforeEach(async () => {
+      streams = new StreamRecorder();
+      await streams.listen();
+    });
+    afterEach(() => streams.close());
+
+    const startStreaming = (environment: Record<string, string> = {}) =>
+      start({
+        MAESTRO_ROOMS_GRPC_ADDRESS: `127.0.0.1:${streams.port}`,
+        GAME_STREAM_RETRY_MS: '50',
+        ...environment,
+      });
+    const streamed = (status: string, runningMatches: number) =>
+      eventually(() => expect(streams.last).toMatchObject({ status, runningMatches }), { timeoutMs: 10_000 });
+
+    it('reports over it, at once when something changed, and says its metadata when that changed', async () => {
+      startStreaming({ GAME_PLAYERS_PER_MATCH: '2' });
+      await streamed('ready', 0);
+      expect(streams.hellos).toEqual(['arena/arena-1']);
+      expect(streams.last?.metadata).toEqual({ players: 0, maxMatches: 1 });
+      await eventually(() => expect(output).toContain('reports to Maestro over a stream'));
+      const before = recorder.pings.length;
+      const ann = player();
+      await ann.ask('join ann', /^welcome 1 /);
+      await streamed('occupied', 1);
+      expect(streams.last?.metadata).toEqual({ players: 1, maxMatches: 1 });
+      ann.say('leave');
+      await streamed('ready', 0);
+      expect(recorder.pings).toHaveLength(before);
+    });
+
+    it('leaves metadata out that did not change', async () => {
+      startStreaming({ GAME_PING_INTERVAL_MS: '50' });
+      const metadata = { players: 0, maxMatches: 1 };
+      await eventually(() =>
+        expect(streams.pings.slice(0, 3).map((ping) => ping.metadata)).toEqual([metadata, undefined, undefined]),
+      );
+    });
+
+    it('keeps it when Maestro does not know the room', async () => {
+      streams.answer = { success: false, reason: 'unknown_room' };
+      startStreaming({ GAME_PING_INTERVAL_MS: '50' });
+      await eventually(() => expect(output).toContain('does not take our pings (unknown_room)'));
+      streams.answer = { success: true, reason: '' };
+      await eventually(() => expect(output).toContain('takes our pings again'), { timeoutMs: 10_000 });
+      expect(streams.hellos).toHaveLength(1);
+      expect(recorder.pings).toEqual([]);
+    });
+
+    it('goes on by REST while it is broken, and comes back to it', async () => {
+      startStreaming({ GAME_PING_INTERVAL_MS: '100' });
+      await streamed('ready', 0);
+      await streams.close();
+      const before = recorder.pings.length;
+      await eventually(() => expect(recorder.pings.length).toBeGreaterThan(before + 2));
+      expect(output).toContain(
+        'the stream to Maestro is over (14 UNAVAILABLE: this process stops; call again); reports by REST',
+      );
+      await player().ask('join ann', /^welcome/);
+      await reported('occupied', 1);
+
+      streams.pings.length = 0;
+      await streams.listen();
+      await streamed('occupied', 1);
+      await eventually(() => expect(output.match(/reports to Maestro over a stream/g)).toHaveLength(2));
+      // A new stream knows no metadata.
+      expect(streams.pings[0]?.metadata).toEqual({ players: 1, maxMatches: 1 });
+      const byRest = recorder.pings.length;
+      const onStream = streams.pings.length;
+      await eventually(() => expect(streams.pings.length).toBeGreaterThan(onStream + 2));
+      expect(recorder.pings.length).toBe(byRest);
+      expect(output.match(/the stream to Maestro is over/g)).toHaveLength(1);
+      expect(output).not.toContain('does not take our pings');
+    }, 30_000);
+
+    it('says by REST what the stream does not answer', async () => {
+      streams.answer = null;
+      startStreaming({ GAME_PING_INTERVAL_MS: '100' });
+      await reported('ready', 0);
+      await eventually(() => expect(output).toContain('the stream to Maestro is over (no answer within 4000 ms)'));
+    });
+
+    it('reports by REST to a Maestro that has no streams', async () => {
+      await streams.close();
+      const server = await startGrpcServer({
+        services: [],
+        host: '127.0.0.1',
+        port: streams.port,
+        logger: new QuietLogger(),
+      });
+      try {
+        startStreaming({ GAME_PING_INTERVAL_MS: '100' });
+        await reported('ready', 0);
+        await eventually(() => expect(output).toContain('the stream to Maestro is over (12 UNIMPLEMENTED'));
+        expect(output).not.toContain('does not take our pings');
+      } finally {
+        await server.stop(0);
+      }
+    });
+
+    it('logs what Maestro says by itself', async () => {
+      startStreaming();
+      await streamed('ready', 0);
+      streams.stream?.send({ message: { case: 'allocated', value: { allocationId: 'a-1' } } });
+      streams.stream?.send({ message: { case: 'drain', value: {} } });
+      streams.stream?.send({ message: { case: 'shutdown', value: { reason: 'scale_down' } } });
+      await eventually(() => {
+        expect(output).toContain('Maestro sends players: allocation a-1');
+        expect(output).toContain('Maestro sends no new players');
+        expect(output).toContain('Maestro removes the room (scale_down)');
+      });
+    });
+
+    it('says its end over it', async () => {
+      startStreaming();
+      await streamed('ready', 0);
+      room?.kill('SIGTERM');
+      expect(await exitCode()).toBe(0);
+      expect(streams.pings.map(({ status }) => status).filter((status) => status !== 'ready')).toEqual([
+        'terminating',
+        'terminated',
+      ]);
+    });
+  });
+
+  it('stays with REST where gRPC is not installed, and says so once', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'maestro-room-'));
+    try {
+      for (const file of ['room.mjs', 'reporter.mjs', 'rest-pings.mjs', 'room-stream.mjs']) {
+        copyFileSync(resolve(projectDir, 'examples/game-room', file), join(directory, file));
+      }
+      start({ MAESTRO_ROOMS_GRPC_ADDRESS: '127.0.0.1:1', GAME_PING_INTERVAL_MS: '50' }, join(directory, 'room.mjs'));
+      await eventually(() => expect(recorder.pings.length).toBeGreaterThan(2));
+      expect(output.match(/reports by REST only: Cannot find package '@grpc\/grpc-js'/g)).toHaveLength(1);
+      expect(output).not.toContain('the stream');
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
   });
 
   it('can pretend to be played', async () => {

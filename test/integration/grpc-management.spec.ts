@@ -5,12 +5,11 @@ import type { ServiceError } from '@grpc/grpc-js';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { AddressInfo } from 'node:net';
 import { Registry } from 'prom-client';
-import type { RpcContext } from '../../src/api/grpc/answer-unary-call';
 import { startGrpcServer } from '../../src/api/grpc/grpc-server';
 import type { GrpcServerOptions, RunningGrpcServer } from '../../src/api/grpc/grpc-server';
 import { methodPath } from '../../src/api/grpc/grpc-service-definition';
 import { grpcService } from '../../src/api/grpc/rpc-handlers';
-import type { UnaryMethod } from '../../src/api/http/call-rpc';
+import type { RpcContext, UnaryMethod } from '../../src/api/http/call-rpc';
 import { errorTable } from '../../src/api/http/error-table';
 import { createHttpApplication } from '../../src/api/http/http-application';
 import { encodeMessage } from '../../src/api/http/protojson';
@@ -33,6 +32,10 @@ import {
   file_maestro_v1_scheduler_plans,
   SchedulerPlansService,
 } from '../../src/proto/gen/maestro/v1/scheduler_plans_pb';
+import {
+  file_maestro_v1_scheduler_rooms,
+  SchedulerRoomsService,
+} from '../../src/proto/gen/maestro/v1/scheduler_rooms_pb';
 import { eventually } from '../support/eventually';
 import { fakeManagementFeatures } from '../support/fake-management-features';
 import { GrpcClient } from '../support/grpc-client';
@@ -43,6 +46,7 @@ const schedulers = SchedulersService.method;
 const operations = OperationsService.method;
 const plans = SchedulerPlansService.method;
 const details = OperationDetailsService.method;
+const rooms = SchedulerRoomsService.method;
 const loopback = '127.0.0.1';
 
 /** Every kind of field once, with numbers that a 32-bit float cannot hold exactly. */
@@ -291,6 +295,80 @@ const rpcCases: readonly RpcCase[] = [
     rest: "POST /schedulers/arena/operations/'%20OR%201=1/cancel",
     code: 5,
   },
+  { method: rooms.listRooms, message: { schedulerName: 'arena' }, rest: 'GET /schedulers/arena/rooms' },
+  {
+    method: rooms.listRooms,
+    message: { schedulerName: 'arena', status: 'ready', version: 'v1.0.0', page: 2, perPage: 5 },
+    rest: 'GET /schedulers/arena/rooms?status=ready&version=v1.0.0&page=2&per_page=5',
+  },
+  {
+    method: rooms.listRooms,
+    message: { schedulerName: 'arena', status: '', page: 0 },
+    rest: 'GET /schedulers/arena/rooms?status=&page=0',
+    code: 3,
+  },
+  {
+    method: rooms.listRooms,
+    message: { schedulerName: 'arena', status: 'gone' },
+    rest: 'GET /schedulers/arena/rooms?status=gone',
+    code: 3,
+  },
+  {
+    method: rooms.listRooms,
+    message: { schedulerName: 'arena', perPage: 1001 },
+    rest: 'GET /schedulers/arena/rooms?perPage=1001',
+    code: 3,
+  },
+  { method: rooms.listRooms, message: { schedulerName: 'nowhere' }, rest: 'GET /schedulers/nowhere/rooms', code: 5 },
+  {
+    method: rooms.getRoom,
+    message: { schedulerName: 'arena', roomName: 'arena-1' },
+    rest: 'GET /schedulers/arena/rooms/arena-1',
+  },
+  {
+    method: rooms.getRoom,
+    message: { schedulerName: 'arena', roomName: 'arena-2' },
+    rest: 'GET /schedulers/arena/rooms/arena-2',
+  },
+  {
+    method: rooms.getRoom,
+    message: { schedulerName: 'arena', roomName: 'é/%' },
+    rest: 'GET /schedulers/arena/rooms/%C3%A9%2F%25',
+    code: 5,
+  },
+  {
+    method: rooms.getRoom,
+    message: { schedulerName: 'arena', roomName: '\0' },
+    rest: 'GET /schedulers/arena/rooms/%00',
+    code: 3,
+  },
+  {
+    method: rooms.deleteRoom,
+    message: { schedulerName: 'arena', roomName: 'arena-1' },
+    rest: 'DELETE /schedulers/arena/rooms/arena-1',
+  },
+  {
+    method: rooms.deleteRoom,
+    message: { schedulerName: 'arena', roomName: 'arena-1', drain: false },
+    rest: 'DELETE /schedulers/arena/rooms/arena-1?drain=false',
+  },
+  {
+    method: rooms.deleteRoom,
+    message: { schedulerName: 'arena', roomName: 'arena-1', drain: true },
+    rest: 'DELETE /schedulers/arena/rooms/arena-1?drain=true',
+  },
+  {
+    method: rooms.deleteRoom,
+    message: { schedulerName: 'arena', roomName: 'arena-2', drain: true },
+    rest: 'DELETE /schedulers/arena/rooms/arena-2?drain=true',
+    code: 9,
+  },
+  {
+    method: rooms.deleteRoom,
+    message: { schedulerName: 'nowhere', roomName: 'arena-1' },
+    rest: 'DELETE /schedulers/nowhere/rooms/arena-1',
+    code: 5,
+  },
 ];
 
 describe('the messages of the management API', () => {
@@ -326,6 +404,7 @@ describe('our own messages', () => {
   const files = [
     file_maestro_v1_scheduler_plans,
     file_maestro_v1_operation_details,
+    file_maestro_v1_scheduler_rooms,
     file_maestro_extensions_v1_patch_scheduler_extensions,
   ];
   const messages = new Map(files.flatMap((file) => file.messages).map((message) => [message.typeName, message]));
@@ -426,7 +505,9 @@ describe('the management API over gRPC', () => {
       features.schedulers.stored.clear();
       await client.call(schedulers.createScheduler, fromJson(schedulers.createScheduler.input, arena));
       features.schedulers.failWith = failWith;
-      const asked = [features.schedulers.calls, features.plans.calls, features.operations.calls];
+      const asked = [features.schedulers, features.plans, features.operations, features.rooms].map(
+        ({ calls }) => calls,
+      );
       for (const calls of asked) calls.length = 0;
       const outcome = await call(rpcCase);
       return { outcome, asked: asked.flat() };
@@ -700,6 +781,7 @@ describe('the management API over gRPC', () => {
         'grpc.health.v1.Health',
         'maestro.v1.OperationDetailsService',
         'maestro.v1.SchedulerPlansService',
+        'maestro.v1.SchedulerRoomsService',
       ]);
     });
 

@@ -5,6 +5,7 @@ import type { ServiceError } from '@grpc/grpc-js';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { AddressInfo } from 'node:net';
 import { Registry } from 'prom-client';
+import { RedisRoomAllocationStore } from '../../src/adapters/redis/redis-room-allocation-store';
 import { GrpcEventForwarder } from '../../src/adapters/grpc-forwarder/grpc-event-forwarder';
 import { PrometheusMetrics } from '../../src/adapters/prometheus/prometheus-metrics';
 import { startGrpcServer, type RunningGrpcServer } from '../../src/api/grpc/grpc-server';
@@ -14,18 +15,14 @@ import { createHttpApplication } from '../../src/api/http/http-application';
 import { encodeMessage } from '../../src/api/http/protojson';
 import { RoomsApiModule } from '../../src/api/rooms/rooms-api.module';
 import { roomsGrpcServices } from '../../src/api/rooms/rooms-grpc-services';
-import { RoomsApiOptions } from '../../src/api/rooms/rooms-handlers';
 import { DomainError } from '../../src/domain/errors';
 import type { Instance } from '../../src/domain/room/room';
 import type { Forwarder } from '../../src/domain/scheduler/scheduler';
-import { EventForwardingService } from '../../src/features/events/event-forwarding.service';
-import { RoomAddressesService } from '../../src/features/rooms/room-addresses.service';
-import { RoomAllocationsOptions, RoomAllocationsService } from '../../src/features/rooms/room-allocations.service';
-import { RoomPingsOptions, RoomPingsService } from '../../src/features/rooms/room-pings.service';
-import { SchedulerSettingsCache, SchedulerSettingsOptions } from '../../src/features/schedulers/scheduler-settings';
 import { EventForwarder } from '../../src/ports/event-forwarder';
 import { Logger } from '../../src/ports/logger';
 import { Metrics } from '../../src/ports/metrics';
+import { Notices } from '../../src/ports/notices';
+import { RoomAllocationStore } from '../../src/ports/room-allocation-store';
 import { RoomStore, type Ping } from '../../src/ports/room-store';
 import { SchedulerStore, type SchedulerSettings } from '../../src/ports/scheduler-store';
 import { WakeUps } from '../../src/ports/wake-ups';
@@ -35,11 +32,12 @@ import { openRedisRoomStore, type RedisRoomStoreUnderTest } from '../support/ope
 import { RecordedLog } from '../support/recorded-log';
 import { RecordedWakeUps } from '../support/recorded-wake-ups';
 import { readWire, RecordingForwarder, wireShapes } from '../support/recording-forwarder';
+import { roomsApiSettings, roomsFeatures } from '../support/rooms-api-in-test';
 import { sendHttp } from '../support/send-http';
 
 const rpc = RoomsService.method;
 const loopback = '127.0.0.1';
-const maxMetadataBytes = 2_000;
+const { maxMetadataBytes } = roomsApiSettings;
 
 const ports = [
   { name: 'query', protocol: 'TCP', port: 20_001 },
@@ -415,7 +413,7 @@ const tables: Record<string, Record<string, RpcCase>> = {
       message: { schedulerName: 'arena' },
       rooms: [aRoom],
       expected: { json: { roomId: 'room-1', success: true, message: '', ports, host: '10.0.0.1' } },
-      stored: { status: 'allocated', allocatedAtMs: expect.any(Number) as number },
+      stored: { status: 'allocated', allocations: [{ expiresAtMs: expect.any(Number) as number }] },
     },
     'gives no room that is not ready, not real or nowhere': {
       method: rpc.allocateRoom,
@@ -438,6 +436,7 @@ const tables: Record<string, Record<string, RpcCase>> = {
 
 describe('the rooms API over REST and gRPC, on Redis, with a backend that listens', () => {
   let under: RedisRoomStoreUnderTest;
+  let allocations: RedisRoomAllocationStore;
   let app: NestFastifyApplication;
   let restUrl: string;
   let server: RunningGrpcServer;
@@ -450,6 +449,7 @@ describe('the rooms API over REST and gRPC, on Redis, with a backend that listen
 
   beforeAll(async () => {
     [under, game] = await Promise.all([openRedisRoomStore(), RecordingForwarder.start()]);
+    allocations = new RedisRoomAllocationStore(under.redis);
   }, 60_000);
   afterAll(async () => {
     await game?.stop();
@@ -460,6 +460,7 @@ describe('the rooms API over REST and gRPC, on Redis, with a backend that listen
     name,
     game: 'chess',
     maxMatches,
+    activeVersion: 'v1.0.0',
     forwarders: forwarders.map((stated) => ({
       name: 'backend',
       enabled: true,
@@ -486,18 +487,12 @@ describe('the rooms API over REST and gRPC, on Redis, with a backend that listen
         { provide: Logger, useValue: log },
         { provide: Metrics, useValue: metrics },
         { provide: RoomStore, useValue: under.store },
+        { provide: RoomAllocationStore, useValue: allocations },
+        { provide: Notices, useValue: { address: 'nobody-waits-here' } },
         { provide: WakeUps, useValue: new RecordedWakeUps() },
         { provide: EventForwarder, useValue: forwarder },
         { provide: SchedulerStore, useValue: { listSettings: () => listSettings() } },
-        { provide: SchedulerSettingsOptions, useValue: { pollIntervalMs: 60_000 } },
-        { provide: RoomPingsOptions, useValue: { allocationTtlMs: 60_000 } },
-        { provide: RoomAllocationsOptions, useValue: { pingTimeoutMs: 60_000, adoptionHoldMs: 0 } },
-        { provide: RoomsApiOptions, useValue: { maxMetadataBytes } },
-        SchedulerSettingsCache,
-        RoomPingsService,
-        EventForwardingService,
-        RoomAddressesService,
-        RoomAllocationsService,
+        ...roomsFeatures(roomsApiSettings),
       ],
     });
     app = await createHttpApplication(module, { logger: log, metrics: { registry, service: 'rooms-api' } });
@@ -542,8 +537,7 @@ describe('the rooms API over REST and gRPC, on Redis, with a backend that listen
   }
 
   async function startRoom({ scheduler = 'arena', room = 'room-1', says, instance }: RoomFacts): Promise<void> {
-    const maxMatches = scheduler === 'many' ? 3 : 1;
-    const settings = { maxMatches, allocationTtlMs: 60_000 };
+    const settings = { maxMatches: scheduler === 'many' ? 3 : 1 };
     const known = { id: room, scheduler, version: 'v1.0.0', validation: instance?.validation ?? false };
     const address = { host: '10.0.0.1', ports };
     await under.store.createRoom(known);
@@ -553,7 +547,8 @@ describe('the rooms API over REST and gRPC, on Redis, with a backend that listen
       { adopt: false, authoritative: true },
     );
     if (says === undefined) return;
-    await under.store.applyPing({ scheduler, room, status: says, runningMatches: 0, metadata: null }, settings);
+    const ping = { scheduler, room, status: says, runningMatches: 0, metadata: null, listener: null, resync: false };
+    await under.store.applyPing(ping, settings);
   }
 
   const told = () =>
@@ -595,9 +590,10 @@ describe('the rooms API over REST and gRPC, on Redis, with a backend that listen
 
     it('answers code 2 or success false, and says why in the log, when the rooms cannot be read', async () => {
       const away = new DomainError('unavailable', 'room_store.unavailable', 'Redis does not answer.');
-      for (const method of ['getRoom', 'applyPing', 'allocateRoom'] as const) {
+      for (const method of ['getRoom', 'applyPing'] as const) {
         jest.spyOn(under.store, method).mockRejectedValue(away);
       }
+      jest.spyOn(allocations, 'allocate').mockRejectedValue(away);
       expect(await call(rpc.updateRoomWithPing, toRoom({ status: 'ready' }))).toEqual(failure);
       expect(await call(rpc.forwardRoomEvent, toRoom({ event: 'x' }))).toEqual(
         notSent('room "room-1" could not be read; try again'),
@@ -632,13 +628,22 @@ describe('the rooms API over REST and gRPC, on Redis, with a backend that listen
       expect(await registry.metrics()).not.toContain('made-up');
     });
 
-    it('allocates while nobody can tell which schedulers there are', async () => {
-      listSettings = () => Promise.reject(new Error('the database is away'));
+    it('allocates while the database is away, if it was there before', async () => {
       await startRoom(aRoom);
+      expect(await call(rpc.allocateRoom, { schedulerName: 'quiet' })).toMatchObject({ code: 2 });
+      listSettings = () => Promise.reject(new Error('the database is away'));
       expect(await call(rpc.allocateRoom, { schedulerName: 'arena' })).toMatchObject({ json: { roomId: 'room-1' } });
       expect(await call(rpc.allocateRoom, { schedulerName: 'arena' })).toEqual(
         refused(2, 'no ready rooms available for scheduler arena'),
       );
+    });
+
+    it('calls no scheduler unknown because the database is away', async () => {
+      listSettings = () => Promise.reject(new Error('the database is away'));
+      expect(await call(rpc.allocateRoom, { schedulerName: 'arena' })).toEqual(
+        refused(2, 'no room of scheduler arena could be allocated; try again'),
+      );
+      expect(await metric('maestro_api_room_allocations_total{scheduler="",outcome="store_error"}')).toBe(1);
     });
   });
 
@@ -655,7 +660,9 @@ describe('the rooms API over REST and gRPC, on Redis, with a backend that listen
   it('has a handler, a route and a successful case for every rpc', () => {
     const all = RoomsService.methods.map((method) => methodPath(method));
     const implemented = roomsGrpcServices(app).flatMap(([service, handlers]) =>
-      service.methods.filter(({ localName }) => localName in handlers).map((method) => methodPath(method)),
+      (service === RoomsService ? service.methods : [])
+        .filter(({ localName }) => localName in handlers)
+        .map((method) => methodPath(method)),
     );
     expect(implemented).toEqual(all);
     expect([...routes.keys()].map((method) => methodPath(method)).sort()).toEqual([...all].sort());
@@ -682,7 +689,12 @@ describe('the rooms API over REST and gRPC, on Redis, with a backend that listen
     });
 
     it.each(['v1', 'v1alpha'] as const)('tells its service by reflection (%s)', async (version) => {
-      expect(await client.listServices(version)).toEqual(['api.v1.RoomsService', 'grpc.health.v1.Health']);
+      expect(await client.listServices(version)).toEqual([
+        'api.v1.RoomsService',
+        'grpc.health.v1.Health',
+        'maestro.v1.AllocationsService',
+        'maestro.v1.RoomStreamsService',
+      ]);
       const described = await client.describe('api.v1.RoomsService', version);
       const names = described.getService('api.v1.RoomsService')?.methods.map(({ name }) => name);
       expect(names).toEqual(RoomsService.methods.map(({ name }) => name));

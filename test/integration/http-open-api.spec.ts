@@ -4,6 +4,7 @@ import { errorTable, httpErrors } from '../../src/api/http/error-table';
 import { createHttpApplication } from '../../src/api/http/http-application';
 import { ManagementApiModule, managementOpenApi } from '../../src/api/management/management-api.module';
 import { RoomsApiModule, roomsOpenApi } from '../../src/api/rooms/rooms-api.module';
+import { roomStatuses } from '../../src/domain/room/room';
 import { fakeManagementFeatures } from '../support/fake-management-features';
 import { fakeRoomsFeatures } from '../support/fake-rooms-features';
 import { managementMethods, ownMethods } from '../support/management-wire';
@@ -81,6 +82,9 @@ describe('the OpenAPI documents', () => {
       'DELETE /schedulers/{schedulerName} DeleteScheduler',
       'GET /schedulers/{schedulerName}/versions GetSchedulerVersions',
       'POST /schedulers/{schedulerName}/plan PlanVersion',
+      'GET /schedulers/{schedulerName}/rooms ListRooms',
+      'GET /schedulers/{schedulerName}/rooms/{roomName} GetRoom',
+      'DELETE /schedulers/{schedulerName}/rooms/{roomName} DeleteRoom',
       'GET /schedulers/{schedulerName}/operations ListOperations',
       'GET /schedulers/{schedulerName}/operations/{operationID} GetOperation',
       'POST /schedulers/{schedulerName}/operations/{operationID}/cancel CancelOperation',
@@ -93,6 +97,10 @@ describe('the OpenAPI documents', () => {
       'PUT /scheduler/{schedulerName}/rooms/{roomID}/status UpdateRoomStatus',
       'GET /scheduler/{schedulerName}/rooms/{roomID}/address GetRoomAddress',
       'POST /scheduler/{schedulerName}/rooms/allocate AllocateRoom',
+      'POST /scheduler/{schedulerName}/allocations Allocate',
+      'GET /scheduler/{schedulerName}/allocations/{allocationID} GetAllocation',
+      'DELETE /scheduler/{schedulerName}/allocations/{allocationID} ReleaseAllocation',
+      'POST /scheduler/{schedulerName}/allocations/{allocationID}/confirm ConfirmAllocation',
     ]);
   });
 
@@ -195,6 +203,22 @@ describe('the OpenAPI documents', () => {
     });
   });
 
+  it('tells how to list rooms, and that a room can be drained', async () => {
+    const { paths } = await documentOf(management);
+    expect(paths['/schedulers/{schedulerName}/rooms']?.get?.parameters).toMatchObject([
+      { name: 'schedulerName', in: 'path', required: true },
+      { name: 'status', in: 'query', required: false, schema: { type: 'string', enum: [...roomStatuses] } },
+      { name: 'version', in: 'query', required: false },
+      { name: 'page', in: 'query', required: false, schema: { type: 'integer', minimum: 1, default: 1 } },
+      { name: 'perPage', in: 'query', required: false, schema: { minimum: 1, maximum: 1000, default: 100 } },
+    ]);
+    expect(paths['/schedulers/{schedulerName}/rooms/{roomName}']?.delete?.parameters).toMatchObject([
+      { name: 'schedulerName', in: 'path', required: true },
+      { name: 'roomName', in: 'path', required: true },
+      { name: 'drain', in: 'query', required: false, schema: { type: 'boolean', default: false } },
+    ]);
+  });
+
   it('tells what the body of a plan can be, and how to say which', async () => {
     const plan = (await documentOf(management)).paths['/schedulers/{schedulerName}/plan']?.post;
     expect(plan?.parameters).toMatchObject([
@@ -227,6 +251,9 @@ describe('the OpenAPI documents', () => {
     ['DELETE /schedulers/{schedulerName}', ['404', '413'], [3]],
     ['GET /schedulers/{schedulerName}/versions', ['404'], [3]],
     ['POST /schedulers/{schedulerName}/plan', ['404', '413'], [3]],
+    ['GET /schedulers/{schedulerName}/rooms', ['404'], [3, 3]],
+    ['GET /schedulers/{schedulerName}/rooms/{roomName}', ['404'], [3]],
+    ['DELETE /schedulers/{schedulerName}/rooms/{roomName}', ['404', '413'], [3, 9]],
     // An unknown scheduler has no operations: no 404.
     ['GET /schedulers/{schedulerName}/operations', [], [3, 3]],
     ['GET /schedulers/{schedulerName}/operations/{operationID}', ['404'], [3]],

@@ -250,6 +250,62 @@ describe('the rooms API over REST: events, address and allocation (rooms.md 1.5-
     expect(features.allocations.asked).toEqual(['arena', 'arena', 'arena', 'arena']);
   });
 
+  const ofAnAllocation = { version: 'v2.1.0', roomId: 'arena-7', host: 'room-host', ports };
+  const expiresAt = '2026-05-01T10:05:00Z';
+
+  it.each<[string, string | undefined, object]>([
+    ['nothing', undefined, { idempotencyKey: '', waitSeconds: 0, strategy: '' }],
+    ['an empty object', '{}', { selector: { version: '', labels: {}, metadata: {} } }],
+    [
+      'everything',
+      '{"idempotencyKey":"k","waitSeconds":10,"strategy":"spread","selector":{"version":"v2","labels":{"a":"1"},"metadata":{"b":"2"}}}',
+      {
+        idempotencyKey: 'k',
+        waitSeconds: 10,
+        strategy: 'spread',
+        selector: { version: 'v2', labels: { a: '1' }, metadata: { b: '2' } },
+      },
+    ],
+    [
+      'snake_case and numbers as text',
+      '{"idempotency_key":"k","wait_seconds":"3"}',
+      { idempotencyKey: 'k', waitSeconds: 3 },
+    ],
+    ['the path before the body', '{"schedulerName":"x"}', { scheduler: 'arena' }],
+  ])('reads a wish for a room from %s', async (_name, body, expected) => {
+    expect(await send('POST /scheduler/arena/allocations', body)).toEqual({
+      status: 200,
+      json: { allocationId: 'allocation-1', ...ofAnAllocation, expiresAt },
+    });
+    expect(features.allocations.wishes).toEqual([expect.objectContaining(expected)]);
+  });
+
+  it.each([
+    ['GET', '', { state: 'pending', expiresAt }],
+    ['POST', '/confirm', { state: 'confirmed' }],
+    ['DELETE', '', { state: 'released' }],
+  ])('answers %s of an allocation%s with all of it', async (verb, end, state) => {
+    expect(await send(`${verb} /scheduler/other/allocations/a%2Fb${end}`, verb === 'GET' ? undefined : '{}')).toEqual({
+      status: 200,
+      json: {
+        allocation: {
+          allocationId: 'a/b',
+          schedulerName: 'other',
+          ...ofAnAllocation,
+          allocatedAt: '2026-05-01T10:00:00Z',
+          ...state,
+        },
+      },
+    });
+  });
+
+  it.each([
+    ['a wait that is no number', '{"waitSeconds":"soon"}', /field "waitSeconds"/],
+    ['a label that is no text', '{"selector":{"labels":{"a":1}}}', /field "selector.labels/],
+  ])('refuses %s', async (_name, body, message) => {
+    expect(await send('POST /scheduler/arena/allocations', body)).toEqual(refused(message));
+  });
+
   it('answers 500 with code 2 and why, where there is no address and no room, and logs nothing', async () => {
     expect(await send('GET /scheduler/other/rooms/r/address')).toEqual({
       status: 500,

@@ -1,5 +1,6 @@
 import { Registry } from 'prom-client';
 import { PrometheusMetrics } from '../../src/adapters/prometheus/prometheus-metrics';
+import { RedisRoomStore } from '../../src/adapters/redis/redis-room-store';
 import { DomainError } from '../../src/domain/errors';
 import type { Instance } from '../../src/domain/room/room';
 import { SchedulerSettingsCache } from '../../src/features/schedulers/scheduler-settings';
@@ -9,19 +10,19 @@ import type { InstanceSpec } from '../../src/ports/runtime';
 import { aSchedulerDefinition } from '../support/a-scheduler-definition';
 import { eventually } from '../support/eventually';
 import { FakeRuntime } from '../support/fake-runtime';
-import { MemoryRoomStore } from '../support/memory-room-store';
 import { openPostgres, type PostgresStores, type PostgresUnderTest } from '../support/open-postgres';
+import { openRedisRoomStore, type RedisRoomStoreUnderTest } from '../support/open-redis-room-store';
 import { RecordedLog } from '../support/recorded-log';
 import { RecordedWakeUps } from '../support/recorded-wake-ups';
 
 /** A room store that is away when a test says so. */
-class BreakableRoomStore extends MemoryRoomStore {
+class BreakableRoomStore extends RedisRoomStore {
   isAway = false;
 
-  override applyInstance(...args: Parameters<MemoryRoomStore['applyInstance']>) {
+  override applyInstance(...args: Parameters<RedisRoomStore['applyInstance']>) {
     return this.isAway ? away() : super.applyInstance(...args);
   }
-  override endRoom(...args: Parameters<MemoryRoomStore['endRoom']>) {
+  override endRoom(...args: Parameters<RedisRoomStore['endRoom']>) {
     return this.isAway ? away() : super.endRoom(...args);
   }
   override isSynced() {
@@ -45,21 +46,22 @@ const creationDeadlineMs = 15_000;
 let postgres: PostgresUnderTest;
 let another: PostgresStores;
 let runtime: FakeRuntime;
+let redis: RedisRoomStoreUnderTest;
 let rooms: BreakableRoomStore;
-let nowMs: number;
 let watchers: Watcher[] = [];
 let owners = 0;
 
 beforeAll(async () => {
   postgres = await openPostgres();
   another = await postgres.another();
+  redis = await openRedisRoomStore();
 });
-afterAll(() => postgres.close());
+afterAll(() => Promise.all([postgres?.close(), redis?.close()]));
 beforeEach(async () => {
   await postgres.clear();
-  nowMs = Date.now();
-  runtime = new FakeRuntime({ now: () => nowMs });
-  rooms = new BreakableRoomStore(() => nowMs);
+  await redis.loseEverything();
+  runtime = new FakeRuntime();
+  rooms = new BreakableRoomStore(redis.redis);
   await postgres.schedulers.createScheduler('arena', aSchedulerDefinition());
   await runtime.createScheduler('arena', 'operation');
 });
@@ -82,7 +84,6 @@ function startWatcher(stores: PostgresStores = postgres): Watcher {
   const watch = new InstanceWatch(client, rooms, settings, stores.operations, wakeUps, stores.leases, metrics, log, {
     owner: `watcher-${++owners}`,
     leaseTtlMs: 300,
-    allocationTtlMs: 300_000,
     reconcileIntervalMs: 60_000,
     doubtIntervalMs: 30,
     syncCheckIntervalMs: 20,
@@ -127,7 +128,7 @@ const instanceOf = (id: string, scheduler: string): Instance => ({
   status: 'ready',
   description: '',
   address: { host: '127.0.0.1', ports: [] },
-  createdAtMs: nowMs,
+  createdAtMs: Date.now(),
   generation: 1,
 });
 
@@ -158,7 +159,7 @@ describe('the watcher', () => {
     expect(await fleet()).toEqual(['room-1', 'room-2']);
     expect(await rooms.getRoom('arena', 'room-1')).toMatchObject({
       version: 'v1.0.0',
-      adoptedAtMs: nowMs,
+      adoptedAtMs: expect.any(Number),
       instance: { status: 'ready', address: { host: '127.0.0.1' } },
     });
     expect(await watcher.registry.metrics()).toContain(
@@ -193,6 +194,22 @@ describe('the watcher', () => {
     );
   });
 
+  it('wakes a deletion when the last instance has ended that was told to, and not before', async () => {
+    await startRoom('room-1');
+    await startRoom('room-2');
+    const watcher = startWatcher();
+    await begun(watcher);
+    const wakings = () => watcher.wakeUps.rings.filter(({ kind }) => kind === 'operations');
+    await runtime.deleteScheduler('arena');
+    runtime.end('room-1');
+    await eventually(async () => expect(await fleet()).toEqual(['room-2']));
+    // The ring for its health is the last thing that is done where more are left.
+    await eventually(() => expect(ofHealth(watcher)).toHaveLength(3));
+    expect(wakings()).toEqual([]);
+    runtime.end('room-2');
+    await eventually(() => expect(wakings()).toEqual([{ kind: 'operations', scheduler: 'arena', delayMs: 0 }]));
+  });
+
   it('wakes the operation that waits for a validation room, and keeps why the room ended', async () => {
     const watcher = startWatcher();
     await begun(watcher);
@@ -219,7 +236,7 @@ describe('the watcher', () => {
   it('removes the record of a room that ended while nobody watched, and has its health looked at', async () => {
     await startRoom('room-1');
     await startRoom('room-2');
-    nowMs += creationDeadlineMs;
+    await redis.passTime(creationDeadlineMs);
     runtime.kill('room-1');
     const watcher = startWatcher();
     await begun(watcher);
@@ -239,7 +256,7 @@ describe('the watcher', () => {
       expect(rounds.values.map(({ labels }) => labels['loop'])).toContain('runtime_reconcile');
     });
     expect(await fleet()).toEqual(['room-1']);
-    nowMs += creationDeadlineMs;
+    await redis.passTime(creationDeadlineMs);
     await eventually(async () => expect(await fleet()).toEqual([]));
   });
 
@@ -248,7 +265,7 @@ describe('the watcher', () => {
     await startRoom('room-2');
     const watcher = startWatcher();
     await synced();
-    rooms.loseEverything();
+    await redis.loseEverything();
     expect((await rooms.readFleet('arena')).rebuilding).toBe(true);
     await synced();
     expect(await fleet()).toEqual(['room-1', 'room-2']);
@@ -264,7 +281,7 @@ describe('the watcher', () => {
   it('sees what happened while its watch was interrupted', async () => {
     await startRoom('room-1');
     await startRoom('room-2');
-    nowMs += creationDeadlineMs;
+    await redis.passTime(creationDeadlineMs);
     startWatcher();
     await synced();
     runtime.isReachable = false;
@@ -277,7 +294,7 @@ describe('the watcher', () => {
   it('finds the end of a room that the room state was too long away to hear of', async () => {
     await startRoom('room-1');
     await startRoom('room-2');
-    nowMs += creationDeadlineMs;
+    await redis.passTime(creationDeadlineMs);
     const watcher = startWatcher();
     await synced();
     rooms.isAway = true;
@@ -390,36 +407,36 @@ describe('comparing a full list of instances with the room state', () => {
 
   it('compares all the rest while nobody can say what is stray, and keeps what it saw', async () => {
     await startRoom('room-1');
-    nowMs += creationDeadlineMs;
+    await redis.passTime(creationDeadlineMs);
     const [plain] = await runtime.listInstances();
     const left = { ...plain!, id: 'left', validation: true };
     runtime.plant(left);
-    await reconciliation.compare([left], nowMs, { recounts: true });
+    await reconciliation.compare([left], 0, { recounts: true });
     const findOpen = jest.spyOn(postgres.operations, 'findOpen');
     findOpen.mockRejectedValue(new DomainError('unavailable', 'postgres.unavailable', 'PostgreSQL is away'));
     try {
-      expect(await reconciliation.compare([left], nowMs + 1_000, { recounts: true })).toEqual(new Set(['arena']));
+      expect(await reconciliation.compare([left], 1_000, { recounts: true })).toEqual(new Set(['arena']));
       expect(deletions()).toEqual([]);
       expect(reconciliation.inDoubt).toBe(true);
     } finally {
       findOpen.mockRestore();
     }
-    await reconciliation.compare([left], nowMs + minuteMs, { recounts: true });
+    await reconciliation.compare([left], minuteMs, { recounts: true });
     expect(deletions()).toEqual(['left']);
   });
 
   it('removes a record only when two lists in a row lack its instance', async () => {
     await startRoom('room-1');
-    nowMs += creationDeadlineMs;
+    await redis.passTime(creationDeadlineMs);
     const [instance] = await runtime.listInstances();
-    expect(await reconciliation.compare([], nowMs, { recounts: true })).toEqual(new Set());
+    expect(await reconciliation.compare([], 0, { recounts: true })).toEqual(new Set());
     expect(reconciliation.inDoubt).toBe(true);
-    await reconciliation.compare([instance!], nowMs, { recounts: true });
+    await reconciliation.compare([instance!], 0, { recounts: true });
     expect(reconciliation.inDoubt).toBe(false);
-    await reconciliation.compare([], nowMs, { recounts: true });
-    await reconciliation.compare([], nowMs + 999, { recounts: true });
+    await reconciliation.compare([], 0, { recounts: true });
+    await reconciliation.compare([], 999, { recounts: true });
     expect(await fleet()).toEqual(['room-1']);
-    expect(await reconciliation.compare([], nowMs + 1_000, { recounts: true })).toEqual(new Set(['arena']));
+    expect(await reconciliation.compare([], 1_000, { recounts: true })).toEqual(new Set(['arena']));
     expect(await fleet()).toEqual([]);
     expect(reconciliation.inDoubt).toBe(false);
   });

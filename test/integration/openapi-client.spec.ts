@@ -74,6 +74,16 @@ describe('a client generated from the OpenAPI document', () => {
     expect(report.history).toEqual(['Created']);
     expect(report.actor).toBe('health_controller');
     expect(features.operations.calls).toContainEqual(['cancel', 'arena-eu', 'op-1']);
+    expect(report.rooms).toEqual([
+      { id: 'arena-1', status: 'active', host: '203.0.113.7' },
+      { id: 'arena-2', status: 'pending', host: '' },
+    ]);
+    expect(report.why[0]).toBe('It became active 1 s ago (2026-05-01T10:00:00Z): it said occupied.');
+    expect(report.removals).toEqual(['op-3', '']);
+    expect(features.rooms.calls.slice(-2)).toEqual([
+      ['delete room', 'arena-eu', 'arena-1'],
+      ['drain room', 'arena-eu', 'arena-1'],
+    ]);
     expect(report.refusal).toEqual({ code: 5, message: 'scheduler nowhere not found', details: [] });
     expect(report.called.sort()).toEqual(routesOf(JSON.parse(read(documentPath)) as Document));
   });

@@ -10,6 +10,9 @@ import {
 } from '../../src/adapters/redis/redis-connection';
 import { RedisRoomStore } from '../../src/adapters/redis/redis-room-store';
 import { Logger } from '../../src/ports/logger';
+import { startTestRedis } from '../support/embedded-servers';
+import { eventually } from '../support/eventually';
+import { TcpGate } from '../support/tcp-gate';
 import { startScriptedRedisServer, type ScriptedAnswer } from '../support/scripted-redis-server';
 import { testCertificate, testCertificateKey } from '../support/test-certificate';
 
@@ -64,6 +67,7 @@ describe('a Redis connection', () => {
     ['READONLY', readOnly],
     ['READONLY from a script', '-ERR Error running script: @user_script: 1: -READONLY You cannot write.\r\n'],
     ['LOADING', '-LOADING Redis is loading the dataset in memory\r\n'],
+    ['MASTERDOWN', "-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.\r\n"],
   ])('moves to a new connection and sends every command once more after %s', async (_, refusal) => {
     const server = await serve(({ connection }) => (connection === 1 ? refusal : ok));
     const redis = connect(server.port);
@@ -71,6 +75,66 @@ describe('a Redis connection', () => {
     expect(answers).toEqual(['OK', 'OK', 'OK']);
     expect(server.received.size).toBe(2);
     expect(server.received.get(2)).toEqual(['set', 'set', 'set']);
+  });
+
+  describe('to a master and its replica', () => {
+    const room = { id: 'arena-1', scheduler: 'arena', version: 'v1.0.0', validation: false };
+    const ready = { room: room.id, scheduler: 'arena', status: 'ready', runningMatches: 0, metadata: null } as const;
+    const pinged = (store: RedisRoomStore, of: string = room.id) =>
+      store.applyPing({ ...ready, room: of, listener: null, resync: false }, { maxMatches: 1 });
+
+    /** On its port, or that of a gate before it. */
+    async function startServer() {
+      const server = await startTestRedis('auto');
+      cleanUps.push(() => server.stop());
+      const { port, password } = new URL(server.url);
+      const open = (at = Number(port)) => connect(at, { url: `redis://:${password}@127.0.0.1:${at}` });
+      return { port: Number(port), password, open, direct: open() };
+    }
+
+    it('stores pings again as soon as the name leads to the new master, on a connection that led to the old one', async () => {
+      const [old, next] = [await startServer(), await startServer()];
+      // One password for both, as servers have that take over from each other.
+      await next.direct.config('SET', 'requirepass', old.password, 'masterauth', old.password);
+      // A master waits 5 s for more replicas before it sends its data.
+      await old.direct.config('SET', 'masterauth', old.password, 'repl-diskless-sync-delay', '0');
+      await next.direct.replicaof('127.0.0.1', old.port);
+      const gate = await TcpGate.start(old.port);
+      cleanUps.push(() => gate.stop());
+      const store = new RedisRoomStore(old.open(gate.port));
+      await store.createRoom(room);
+      expect(await pinged(store)).toMatchObject({ outcome: 'applied' });
+      await eventually(async () => {
+        expect(await new RedisRoomStore(next.direct).getRoom('arena', room.id)).toMatchObject({ pingStatus: 'ready' });
+      });
+
+      await next.direct.replicaof('NO', 'ONE');
+      await old.direct.replicaof('127.0.0.1', next.port);
+      gate.targetPort = next.port;
+      // Also behind pings that touch nothing, in the same call.
+      const answers = await Promise.all([pinged(store, 'nobody'), pinged(store), pinged(store)]);
+      expect(answers.map(({ outcome }) => outcome)).toEqual(['unknown_room', 'applied', 'applied']);
+      expect(gate.accepted).toBe(2);
+    });
+
+    it('stores pings again when a server that could not write can', async () => {
+      const { open, direct } = await startServer();
+      const store = new RedisRoomStore(open());
+      await store.createRoom(room);
+      for (const [refuse, allow] of [
+        [() => direct.replicaof('127.0.0.1', 1), () => direct.replicaof('NO', 'ONE')],
+        [() => direct.config('SET', 'maxmemory', '1'), () => direct.config('SET', 'maxmemory', '0')],
+        [
+          () => direct.config('SET', 'min-replicas-to-write', '1'),
+          () => direct.config('SET', 'min-replicas-to-write', '0'),
+        ],
+      ] as const) {
+        await refuse();
+        await expect(pinged(store)).rejects.toMatchObject({ code: 'room_store.unavailable' });
+        await allow();
+        expect(await pinged(store)).toMatchObject({ outcome: 'applied' });
+      }
+    });
   });
 
   it('gives up after the second refusal', async () => {

@@ -1,10 +1,15 @@
-import { closeRedisConnection, createRedisConnection } from '../../src/adapters/redis/redis-connection';
+import { createRedisConnection } from '../../src/adapters/redis/redis-connection';
 import { RedisRoomStore, type RoomRecord } from '../../src/adapters/redis/redis-room-store';
 import { schedulerKeys } from '../../src/adapters/redis/room-keys';
-import type { StatusSettings } from '../../src/ports/room-store';
+import { countFleet } from '../../src/domain/room/count-fleet';
+import type { Ping, StatusSettings } from '../../src/ports/room-store';
+import { eventually } from '../support/eventually';
 import { openRedisRoomStore, type RedisRoomStoreUnderTest } from '../support/open-redis-room-store';
 
-const settings: StatusSettings = { maxMatches: 1, allocationTtlMs: 60_000 };
+const settings: StatusSettings = { maxMatches: 1 };
+const saysReady = { status: 'ready', runningMatches: 0, metadata: null, listener: null, resync: false } as const;
+const spare = { reason: 'scale_down' };
+const regardless = { reason: 'expired_room', silentSinceMs: Number.MAX_SAFE_INTEGER };
 const scheduler = 'arena';
 const keys = schedulerKeys(scheduler);
 const pageSize = 100;
@@ -23,19 +28,7 @@ describe('rooms in Redis', () => {
   }
 
   function ping(room: string, metadata: string | null = null) {
-    return under.store.applyPing({ scheduler, room, status: 'ready', runningMatches: 0, metadata }, settings);
-  }
-
-  async function makeReady(id: string, store = under.store): Promise<void> {
-    await store.createRoom({ id, scheduler, version: 'v1.0.0', validation: false });
-    const address = { host: id, ports: [] };
-    const { version, validation, status } = { version: 'v1.0.0', validation: false, status: 'ready' as const };
-    await store.applyInstance(
-      { id, scheduler, version, validation, status, description: '', address, createdAtMs: 1, generation: 1 },
-      settings,
-      { adopt: false, authoritative: false },
-    );
-    await store.applyPing({ scheduler, room: id, status: 'ready', runningMatches: 0, metadata: null }, settings);
+    return under.store.applyPing({ ...saysReady, scheduler, room, metadata }, settings);
   }
 
   /** What a piece of work sends: commands by name, as ioredis knows them, and how many writes carry them. */
@@ -58,23 +51,25 @@ describe('rooms in Redis', () => {
       }
     });
 
-    it('of many pings at once are one write', async () => {
-      await Promise.all(Array.from({ length: 50 }, (_, number) => create(`arena-${number}`)));
+    it('of the pings of a scheduler in one turn are one EVALSHA for fifty', async () => {
+      const ids = Array.from({ length: 101 }, (_, number) => `arena-${number}`);
+      await Promise.all(ids.map((id) => create(id)));
       await ping('arena-0');
-      const work = () => Promise.all(Array.from({ length: 50 }, (_, number) => ping(`arena-${number}`)));
-      const { commands, writes } = await sentBy(work);
-      expect(commands).toEqual(new Array(50).fill('evalsha'));
-      expect(writes).toBe(1);
+      const work = () => Promise.all(ids.map((id) => ping(id)));
+      expect(await sentBy(work)).toEqual({ commands: ['evalsha', 'evalsha', 'evalsha'], writes: 1 });
     });
 
-    it('of an allocation are one EVALSHA, whatever it finds', async () => {
-      const limits = { pingTimeoutMs: 60_000, adoptionHoldMs: 0 };
-      await under.store.markSynced();
-      await under.store.allocateRoom(scheduler, limits);
-      await makeReady('arena-1');
-      for (const outcome of ['allocated', 'no_ready_room']) {
-        const work = async () => expect(await under.store.allocateRoom(scheduler, limits)).toMatchObject({ outcome });
-        expect(await sentBy(work)).toEqual({ commands: ['evalsha'], writes: 1 });
+    it('of pings of several schedulers in one turn are one write', async () => {
+      const names = ['arena', 'chess', 'woods'];
+      await Promise.all(names.map((name) => create(`${name}-1`, false, name)));
+      await ping('arena-1');
+      const pingAll = () =>
+        Promise.all(
+          names.map((name) => under.store.applyPing({ ...saysReady, scheduler: name, room: `${name}-1` }, settings)),
+        );
+      expect(await sentBy(pingAll)).toEqual({ commands: ['evalsha', 'evalsha', 'evalsha'], writes: 1 });
+      for (const name of names) {
+        expect(await under.store.getRoom(name, `${name}-1`)).toMatchObject({ pingStatus: 'ready' });
       }
     });
 
@@ -126,9 +121,9 @@ describe('rooms in Redis', () => {
     it('of an ended scheduler are only its tombstones, and those go by themselves after 24 h', async () => {
       await create('arena-1');
       await ping('arena-1', '{"a":1}');
-      await under.store.terminateRooms(scheduler, ['arena-1']);
+      await under.store.terminateRooms(scheduler, ['arena-1'], spare);
       await under.store.endRoom(scheduler, 'arena-1');
-      expect(await under.redis.keys('*')).toEqual([keys.ended]);
+      expect((await under.redis.keys('*')).sort()).toEqual([keys.ended, keys.events].sort());
       const ttlMs = await under.redis.pttl(keys.ended);
       expect(ttlMs).toBeGreaterThan(24 * 60 * 60 * 1_000 - 60_000);
       expect(ttlMs).toBeLessThanOrEqual(24 * 60 * 60 * 1_000);
@@ -139,8 +134,10 @@ describe('rooms in Redis', () => {
       await create('arena-2');
       await ping('arena-1', '{"a":1}');
       await under.store.endRoom(scheduler, 'arena-2');
+      await under.openAllocation(scheduler, 'arena-1', { expiresInMs: null, key: 'a key' });
+      await under.addWaiting(scheduler, 'waiting-1');
       await under.store.deleteScheduler(scheduler);
-      expect(await under.redis.keys('*')).toEqual([]);
+      expect(await under.redis.keys('*')).toEqual([keys.events]);
     });
 
     it('come from no read and from no ping of an unknown room', async () => {
@@ -152,7 +149,7 @@ describe('rooms in Redis', () => {
       await under.store.recountFleet(scheduler);
       await under.store.listSchedulers();
       await under.store.isSynced();
-      await under.store.terminateRooms(scheduler, ['arena-1'], { silentSinceMs: Number.MAX_SAFE_INTEGER });
+      await under.store.terminateRooms(scheduler, ['arena-1'], regardless);
       expect(await under.redis.keys('*')).toEqual([]);
     });
 
@@ -160,9 +157,7 @@ describe('rooms in Redis', () => {
       await create('arena-1');
       await create('arena-2');
       await create('validation', true);
-      await under.store.terminateRooms(scheduler, ['arena-1', 'validation'], {
-        silentSinceMs: Number.MAX_SAFE_INTEGER,
-      });
+      await under.store.terminateRooms(scheduler, ['arena-1', 'validation'], regardless);
       const { rooms } = await under.store.readFleet(scheduler);
       const [first, second] = rooms;
       expect(await under.redis.zrange(keys.byStatus, 0, -1, 'WITHSCORES')).toEqual([
@@ -183,63 +178,91 @@ describe('rooms in Redis', () => {
     it('work for names that hold what keys and clusters read', async () => {
       const odd = 'a:rooms{p01}ü "b"';
       await create('room "1"\n', false, odd);
-      await under.store.applyPing(
-        { scheduler: odd, room: 'room "1"\n', status: 'ready', runningMatches: 0, metadata: null },
-        settings,
-      );
+      await under.store.applyPing({ ...saysReady, scheduler: odd, room: 'room "1"\n' }, settings);
       expect((await under.store.readFleet(odd)).rooms).toMatchObject([{ id: 'room "1"\n', scheduler: odd }]);
       expect(await under.store.listSchedulers()).toEqual([odd]);
     });
   });
 
-  it('gives no room twice, whatever many callers and pings do at once', async () => {
-    // The server in JavaScript is slow.
-    const [roomCount, callers] = under.kind === 'js' ? [50, 20] : [1_000, 200];
-    const limits = { pingTimeoutMs: 60_000, adoptionHoldMs: 0 };
-    const clients = Array.from({ length: 4 }, (_, number) =>
-      createRedisConnection({ url: under.url, name: `test-caller-${number}`, commandTimeoutMs: 20_000 }),
-    );
-    try {
-      const stores = clients.map((client) => new RedisRoomStore(client));
-      await under.store.markSynced();
-      const ids = Array.from({ length: roomCount }, (_, number) => `arena-${number}`);
-      await Promise.all(ids.map((id, number) => makeReady(id, stores[number % 4])));
+  describe('pings of one turn', () => {
+    const say = (room: string, changes: Partial<Ping> = {}, to = settings) =>
+      under.store.applyPing({ ...saysReady, scheduler, room, ...changes }, to);
 
-      const given: string[] = [];
-      const callUntilThereIsNone = async (store: RedisRoomStore): Promise<void> => {
-        for (;;) {
-          const answer = await store.allocateRoom(scheduler, limits);
-          if (answer.outcome !== 'allocated') return;
-          expect(answer.address.host).toBe(answer.room);
-          given.push(answer.room);
-        }
-      };
-      await Promise.all([
-        ...Array.from({ length: callers }, (_, number) => callUntilThereIsNone(stores[number % 4]!)),
-        ...ids.map((id) => ping(id)),
+    it('are answered each for its room', async () => {
+      await create('arena-1');
+      await create('arena-2', true);
+      const answers = await Promise.all(['arena-1', 'nobody', 'arena-2'].map((room) => say(room)));
+      expect(answers).toMatchObject([
+        { outcome: 'applied', validation: false },
+        { outcome: 'unknown_room' },
+        { outcome: 'applied', validation: true },
       ]);
-      expect(given.sort()).toEqual([...ids].sort());
-      expect(await under.store.recountFleet(scheduler)).toEqual({ repaired: 0 });
-      expect((await under.store.countFleet(scheduler)).rooms).toMatchObject({ ready: 0, allocated: roomCount });
-    } finally {
-      await Promise.all(clients.map((client) => closeRedisConnection(client)));
-    }
-  }, 60_000);
+    });
 
-  it('looks at a thousand silent rooms at most in one allocation', async () => {
-    await under.store.markSynced();
-    await makeReady('silent');
-    const record = JSON.parse((await under.redis.hget(keys.rooms, 'silent'))!) as RoomRecord;
-    const ids = Array.from({ length: 1_500 }, (_, number) => `silent-${number}`);
-    await under.redis.hset(keys.rooms, Object.fromEntries(ids.map((id) => [id, JSON.stringify({ ...record, id })])));
-    await under.redis.zadd(keys.byStatus, ...ids.flatMap((id) => [record.status * 1e13 + record.statusSinceMs, id]));
-    const isMeasured = under.kind !== 'js';
-    if (isMeasured) await under.redis.config('RESETSTAT');
-    const nothing = { pingTimeoutMs: -1, adoptionHoldMs: 0 };
-    expect(await under.store.allocateRoom(scheduler, nothing)).toEqual({ outcome: 'no_ready_room' });
-    if (!isMeasured) return;
-    const looks = /cmdstat_hget:calls=(\d+)/.exec(await under.redis.info('commandstats'))?.[1];
-    expect(Number(looks)).toBe(1_000);
+    it('of one room are applied in their order, also when the settings change in between', async () => {
+      await create('arena-1');
+      const several = { maxMatches: 3 };
+      await Promise.all([
+        say('arena-1', { runningMatches: 1 }),
+        say('arena-1', { runningMatches: 2 }, several),
+        say('arena-1', { runningMatches: 3 }),
+        say('arena-1', { runningMatches: 4 }, several),
+      ]);
+      expect(await under.store.getRoom(scheduler, 'arena-1')).toMatchObject({ runningMatches: 4 });
+    });
+
+    it('do not fail for one that cannot be taken', async () => {
+      for (const id of ['arena-1', 'broken', 'arena-2']) await create(id);
+      await under.redis.hset(keys.rooms, 'broken', 'no JSON');
+      const answers = await Promise.allSettled([
+        say('arena-1'),
+        say('arena-2', { runningMatches: -1 }),
+        say('broken'),
+        say('arena-2'),
+      ]);
+      expect(answers).toMatchObject([
+        { status: 'fulfilled', value: { outcome: 'applied' } },
+        { status: 'rejected', reason: { code: 'room.running_matches_invalid' } },
+        { status: 'rejected', reason: { message: expect.stringContaining('invalid token') } },
+        { status: 'fulfilled', value: { outcome: 'applied' } },
+      ]);
+    });
+
+    it('say that Redis is away when it refuses to write', async () => {
+      if (under.kind === 'js') return;
+      await create('arena-1');
+      await under.redis.config('SET', 'maxmemory', '1');
+      try {
+        const away = { status: 'rejected', reason: { code: 'room_store.unavailable' } };
+        expect(await Promise.allSettled([say('arena-1'), say('arena-1')])).toMatchObject([away, away]);
+      } finally {
+        await under.redis.config('SET', 'maxmemory', '0');
+      }
+    });
+
+    it('all fail when the connection is gone', async () => {
+      const gone = createRedisConnection({ url: under.url, name: 'test-gone', commandTimeoutMs: 20_000 });
+      const store = new RedisRoomStore(gone);
+      await store.isSynced();
+      const saying = [1, 2].map(() => store.applyPing({ ...saysReady, scheduler, room: 'arena-1' }, settings));
+      gone.disconnect();
+      const away = { status: 'rejected', reason: { code: 'room_store.unavailable' } };
+      expect(await Promise.allSettled(saying)).toMatchObject([away, away]);
+    });
+  });
+
+  it('keeps some ten thousand events of a partition', async () => {
+    const { events } = keys;
+    const older = Array.from({ length: 11_000 }, () => '{}').map((event) =>
+      under.redis.xadd(events, '*', 'event', event),
+    );
+    await Promise.all(older);
+    await create('arena-1');
+    const kept = await under.redis.xlen(events);
+    // Redis forgets whole blocks of a hundred.
+    expect(kept).toBeGreaterThanOrEqual(10_000);
+    expect(kept).toBeLessThan(10_200);
+    expect((await under.readEvents(scheduler)).at(-1)).toMatchObject({ room: 'arena-1' });
   });
 
   it('keeps an address as it came, empty lists included', async () => {
@@ -268,7 +291,7 @@ describe('rooms in Redis', () => {
     await create('arena-1');
     await create('arena-2');
     await under.redis.del(keys.counts);
-    await under.store.terminateRooms(scheduler, ['arena-1'], { silentSinceMs: Number.MAX_SAFE_INTEGER });
+    await under.store.terminateRooms(scheduler, ['arena-1'], regardless);
     const counts = await under.store.countFleet(scheduler);
     expect(counts.rooms).toMatchObject({ pending: 0, terminating: 1 });
     expect(await under.store.recountFleet(scheduler)).toEqual({ repaired: 2 });
@@ -282,4 +305,36 @@ describe('rooms in Redis', () => {
     const answers = await Promise.all([ping('arena-1'), ping('arena-1'), ping('nobody')]);
     expect(answers.map((answer) => answer.outcome)).toEqual(['applied', 'applied', 'unknown_room']);
   });
+
+  it('counts right after the server was killed in the middle of its work', async () => {
+    const own = await openRedisRoomStore();
+    try {
+      // The one in JavaScript keeps nothing.
+      if (own.kind === 'js') return;
+      const { redis, store } = own;
+      const ids = Array.from({ length: 200 }, (_, number) => `arena-${number}`);
+      await Promise.all(ids.map((id) => store.createRoom({ id, scheduler, version: 'v1.0.0', validation: false })));
+      let isKilled = false;
+      const work = async (): Promise<void> => {
+        for (let turn = 0; !isKilled; turn++) {
+          const said = { ...saysReady, scheduler, runningMatches: turn % 3 };
+          await Promise.allSettled(ids.map((room) => store.applyPing({ ...said, room }, { maxMatches: 3 })));
+        }
+      };
+      const working = work();
+      const pid = Number(/process_id:(\d+)/.exec(await redis.info('server'))![1]);
+      process.kill(pid, 'SIGKILL');
+      await eventually(async () => expect(await redis.info('server')).not.toContain(`process_id:${pid}\r`), {
+        timeoutMs: 20_000,
+      });
+      isKilled = true;
+      await working;
+      const { rooms } = await store.readFleet(scheduler);
+      expect(rooms).toHaveLength(200);
+      expect(await store.countFleet(scheduler)).toEqual(countFleet(rooms));
+      expect(await store.recountFleet(scheduler)).toEqual({ repaired: 0 });
+    } finally {
+      await own.close();
+    }
+  }, 60_000);
 });

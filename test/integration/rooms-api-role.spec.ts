@@ -1,4 +1,6 @@
+import { status } from '@grpc/grpc-js';
 import { RoomsService } from '../../src/proto/gen/api/v1/rooms_pb';
+import { RoomStreamsService } from '../../src/proto/gen/maestro/v1/room_streams_pb';
 import { sample } from '../conformance/sample-scheduler';
 import { eventually } from '../support/eventually';
 import { GrpcClient } from '../support/grpc-client';
@@ -13,7 +15,9 @@ describe('the role rooms-api', () => {
 
   beforeAll(async () => {
     game = await RecordingForwarder.start();
-    maestro = await startMaestroInProcess(['management-api', 'rooms-api', 'worker', 'runtime-watcher']);
+    maestro = await startMaestroInProcess(['management-api', 'rooms-api', 'worker', 'runtime-watcher'], {
+      MAESTRO_ROOMSAPI_STREAMIDLETIMEOUT: '8s',
+    });
     client = new GrpcClient(maestro.ports.roomsGrpc);
   }, 60_000);
   afterAll(async () => {
@@ -57,5 +61,42 @@ describe('the role rooms-api', () => {
       message: '',
     });
     expect(game.calls.map(({ path }) => path)).toContain('/eventforwarder.GRPCForwarder/SendRoomEvent');
+  }, 60_000);
+
+  it('hears a room on its stream, and tells it what operators do', async () => {
+    await post(maestro.ports.management, '/schedulers', sample({ name: 'streamed', roomsReplicas: 1, forwarders: [] }));
+    const { rooms } = await eventually(
+      async () => {
+        const answer = await fetch(
+          `http://127.0.0.1:${maestro.ports.management}/schedulers/streamed/rooms?status=ready`,
+        );
+        const listed = (await answer.json()) as { rooms: { id: string }[] };
+        expect(listed.rooms).toHaveLength(1);
+        return listed;
+      },
+      { timeoutMs: 20_000 },
+    );
+    const roomName = rooms[0]!.id;
+    const stream = client.openStream(RoomStreamsService.method.connect);
+    stream.send({ message: { case: 'hello', value: { schedulerName: 'streamed', roomName } } });
+    const ping = { sequence: 1n, status: 'occupied', runningMatches: 1n };
+    stream.send({ message: { case: 'ping', value: ping } });
+    await eventually(() =>
+      expect(stream.received[0]?.message).toMatchObject({ case: 'ack', value: { success: true, status: 'occupied' } }),
+    );
+    const path = `/schedulers/streamed/rooms/${roomName}`;
+    await fetch(`http://127.0.0.1:${maestro.ports.management}${path}?drain=true`, { method: 'DELETE' });
+    await eventually(() => expect(stream.received.at(-1)?.message.case).toBe('drain'), { timeoutMs: 20_000 });
+    await fetch(`http://127.0.0.1:${maestro.ports.management}${path}`, { method: 'DELETE' });
+    await eventually(
+      () =>
+        expect(stream.received.at(-1)?.message).toMatchObject({
+          case: 'shutdown',
+          value: { reason: 'deleted_by_name' },
+        }),
+      { timeoutMs: 20_000 },
+    );
+    // It says nothing more, and is ended after what the setting says.
+    expect((await stream.ended).code).toBe(status.DEADLINE_EXCEEDED);
   }, 60_000);
 });

@@ -5,10 +5,11 @@ import { OperationsService } from '../../src/features/operations/operations.serv
 import { SchedulerPlansService } from '../../src/features/schedulers/scheduler-plans.service';
 import { SchedulersService } from '../../src/features/schedulers/schedulers.service';
 import { OperationStore, type HeldOperation } from '../../src/ports/operation-store';
+import type { RoomStore } from '../../src/ports/room-store';
 import { aSchedulerDefinition } from '../support/a-scheduler-definition';
 import { eventually } from '../support/eventually';
-import { MemoryRoomStore } from '../support/memory-room-store';
 import { openPostgres, type PostgresStores, type PostgresUnderTest } from '../support/open-postgres';
+import { openRedisRoomStore, type RedisRoomStoreUnderTest } from '../support/open-redis-room-store';
 import { RecordedWakeUps } from '../support/recorded-wake-ups';
 
 // A database starts first, which takes its time on a busy machine.
@@ -19,7 +20,8 @@ const name = 'arena';
 
 let postgres: PostgresUnderTest;
 let otherStores: PostgresStores;
-let rooms: MemoryRoomStore;
+let redis: RedisRoomStoreUnderTest;
+let rooms: RoomStore;
 let api: ReturnType<typeof openServices>;
 /** The same services in another process. */
 let other: ReturnType<typeof openServices>;
@@ -27,11 +29,13 @@ let other: ReturnType<typeof openServices>;
 beforeAll(async () => {
   postgres = await openPostgres();
   otherStores = await postgres.another();
+  redis = await openRedisRoomStore();
+  rooms = redis.store;
 });
-afterAll(() => postgres.close());
+afterAll(() => Promise.all([postgres?.close(), redis?.close()]));
 beforeEach(async () => {
   await postgres.clear();
-  rooms = new MemoryRoomStore();
+  await redis.loseEverything();
   api = openServices(postgres);
   other = openServices(otherStores);
 });
@@ -902,7 +906,7 @@ describe('a plan', () => {
           createdAtMs: 0,
           generation: 1,
         },
-        { maxMatches: 1, allocationTtlMs: ttlMs },
+        { maxMatches: 1 },
         { adopt: false, authoritative: false },
       );
       await rooms.applyPing(
@@ -912,8 +916,10 @@ describe('a plan', () => {
           status: id === 'room-1' ? 'occupied' : 'ready',
           runningMatches: 0,
           metadata: null,
+          listener: null,
+          resync: false,
         },
-        { maxMatches: 1, allocationTtlMs: ttlMs },
+        { maxMatches: 1 },
       );
     }
   });

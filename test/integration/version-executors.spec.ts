@@ -14,8 +14,7 @@ import type { RoomStore } from '../../src/ports/room-store';
 import { aSchedulerDefinition } from '../support/a-scheduler-definition';
 import { eventually } from '../support/eventually';
 import { FakeRuntime } from '../support/fake-runtime';
-import { historyOf, openFleetWorker, statusSettings, type FleetWorker } from '../support/fleet-worker';
-import { MemoryRoomStore } from '../support/memory-room-store';
+import { historyOf, noPing, openFleetWorker, statusSettings, type FleetWorker } from '../support/fleet-worker';
 import { openPostgres, type PostgresUnderTest } from '../support/open-postgres';
 import { openRedisRoomStore, type RedisRoomStoreUnderTest } from '../support/open-redis-room-store';
 
@@ -24,21 +23,20 @@ const limits: ValidationLimits = { attempts: 3, timeoutMs: 120_000, acceptOccupi
 
 let postgres: PostgresUnderTest;
 let runtime: FakeRuntime;
-let memory: MemoryRoomStore;
+let redis: RedisRoomStoreUnderTest;
 let rooms: RoomStore;
 let worker: FleetWorker;
 
 beforeAll(async () => {
   postgres = await openPostgres();
+  redis = await openRedisRoomStore();
 }, 60_000);
-afterAll(async () => {
-  await postgres.close();
-});
+afterAll(() => Promise.all([postgres?.close(), redis?.close()]));
 beforeEach(async () => {
   await postgres.clear();
   runtime = new FakeRuntime();
-  memory = new MemoryRoomStore();
-  await use(memory);
+  await redis.loseEverything();
+  await use(redis.store);
   await worker.schedulers.createScheduler(name, aSchedulerDefinition());
   await worker.runner.drain(name);
   expect(await stateOf()).toBe('in-sync');
@@ -126,7 +124,7 @@ async function tell(id: string): Promise<void> {
 async function comesUp(id: string, status: 'ready' | 'occupied' = 'ready'): Promise<void> {
   runtime.markReady(id);
   await tell(id);
-  await rooms.applyPing({ scheduler: name, room: id, status, runningMatches: 0, metadata: null }, statusSettings);
+  await rooms.applyPing({ ...noPing, scheduler: name, room: id, status }, statusSettings);
 }
 
 // What came of it --------------------------------------------------------------------------------------------------------
@@ -383,7 +381,7 @@ describe('create_new_scheduler_version with a new major version', () => {
     const operation = await order(majorChange);
     const { id } = await validationRoom();
     runtime.markReady(id);
-    memory.loseEverything();
+    await redis.loseEverything();
     await ring();
     expect(await statusOf(operation)).toBe('in_progress');
     await comesUp(id);
@@ -431,14 +429,7 @@ describe('create_new_scheduler_version with a new major version', () => {
   });
 });
 
-describe('create_new_scheduler_version with rooms in Redis', () => {
-  let redis: RedisRoomStoreUnderTest;
-  beforeAll(async () => {
-    redis = await openRedisRoomStore();
-  }, 60_000);
-  afterAll(() => redis.close());
-  beforeEach(() => use(redis.store));
-
+describe('create_new_scheduler_version, with all that can go wrong,', () => {
   it('goes its whole way: a room that ends, one that claims a match, and one that is ready', async () => {
     const operation = await order(majorChange);
     const gone = await validationRoom();
@@ -471,8 +462,7 @@ describe('create_new_scheduler_version with rooms in Redis', () => {
 // Workers that die -------------------------------------------------------------------------------------------------------
 
 function openLifecycle(client: FakeRuntime): RoomLifecycle {
-  const { allocationTtlMs } = statusSettings;
-  return new RoomLifecycle(rooms, client, { allocationTtlMs, fallbackPortRange: { start: 60_001, end: 60_010 } });
+  return new RoomLifecycle(rooms, client, { fallbackPortRange: { start: 60_001, end: 60_010 } });
 }
 
 class Death extends Error {}

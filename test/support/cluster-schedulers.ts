@@ -3,7 +3,7 @@ export const eagerRoom = ['node', 'examples/game-room/room.mjs'];
 /** A room that never reports, and ends when it is told to. It starts faster than one that reports. */
 export const silentRoom = ['/bin/sh', '-c', 'trap "exit 0" TERM; while :; do sleep 0.1; done'];
 /** As silent, and slower to end than workers to die and be replaced, twice. */
-export const slowRoom = ['/bin/sh', '-c', 'trap "sleep 12; exit 0" TERM; while :; do sleep 0.1; done'];
+export const slowRoom = ['/bin/sh', '-c', 'trap "sleep 30; exit 0" TERM; while :; do sleep 0.1; done'];
 /** A room of a version that cannot work. */
 export const brokenRoom = ['/bin/sh', '-c', 'exit 3'];
 
@@ -23,7 +23,7 @@ export function schedulerRequest(name: string, { roomsReplicas, command, firstPo
     maxSurge: '100%',
     portRange: { start: firstPort, end: firstPort + 49 },
     spec: {
-      terminationGracePeriod: '20s',
+      terminationGracePeriod: '45s',
       containers: [
         {
           name: 'room',

@@ -1,4 +1,4 @@
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { removeDataElsewhere } from '../../src/adapters/embedded-servers/data-directory';
@@ -6,6 +6,7 @@ import { startPostgresServer } from '../../src/adapters/embedded-servers/postgre
 import { type RedisChoice, startRedisServer } from '../../src/adapters/embedded-servers/redis-server';
 import { adoptStateDirectory } from '../../src/adapters/embedded-servers/state-marker';
 import { Logger } from '../../src/ports/logger';
+import { PausedProcesses } from './paused-processes';
 
 /** A logger for servers under test: what went wrong is in the error that they throw. */
 export class QuietLogger extends Logger {
@@ -26,12 +27,45 @@ export function makeTestStateDirectory(): string {
   return path;
 }
 
-/** A real, empty PostgreSQL on a free port, for one suite. `stop` ends it and removes its data; call it in `afterAll`. */
-export async function startTestPostgres(): Promise<{ url: string; stop(): Promise<void> }> {
-  const throwAway = await startThrowAway((stateDirectory) =>
-    startPostgresServer({ stateDirectory, port: 0, throwAway: true, logger: new QuietLogger() }),
-  );
-  return { url: throwAway.server.url, stop: () => throwAway.stop() };
+export interface TestPostgres {
+  url: string;
+  /** Ends it as a host that restarts does, and starts it again on the same port and data. */
+  restart: () => Promise<void>;
+  /** From now on it answers nothing and closes nothing, as a host that hangs. Until `resume` or `stop`. */
+  pause: () => void;
+  resume: () => void;
+  /** Ends it and removes its data; call it in `afterAll`. */
+  stop: () => Promise<void>;
+}
+
+/** A real, empty PostgreSQL on a free port, for one suite. */
+export async function startTestPostgres(): Promise<TestPostgres> {
+  const throwAway = await startThrowAway(startSteerablePostgres);
+  const { url, restart, pause, resume } = throwAway.server;
+  return { url, restart, pause, resume, stop: () => throwAway.stop() };
+}
+
+async function startSteerablePostgres(stateDirectory: string): Promise<TestPostgres> {
+  const startOn = (port: number) =>
+    startPostgresServer({ stateDirectory, port, throwAway: true, logger: new QuietLogger() });
+  let server = await startOn(0);
+  const paused = new PausedProcesses();
+  return {
+    url: server.url,
+    restart: async () => {
+      await server.stop();
+      server = await startOn(server.port);
+    },
+    pause: () => {
+      const record = readFileSync(join(stateDirectory, 'run', 'postgres.json'), 'utf8');
+      paused.pauseWithChildren((JSON.parse(record) as { server: { pid: number } }).server.pid);
+    },
+    resume: () => paused.resume(),
+    stop: async () => {
+      paused.resume();
+      await server.stop();
+    },
+  };
 }
 
 /**

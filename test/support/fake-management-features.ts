@@ -1,9 +1,11 @@
 import { DomainError } from '../../src/domain/errors';
 import type { Operation, OperationEvent } from '../../src/domain/operation/operation';
-import type { FleetCounts, RoomStatus } from '../../src/domain/room/room';
+import { parseRoomListing, type RoomListingQuery } from '../../src/domain/room/parse-room-listing';
+import type { FleetCounts, Room, RoomStatus } from '../../src/domain/room/room';
 import { isEmptyPatch, noChangeFound, type DefinitionPatch } from '../../src/domain/scheduler/patch-definition';
 import type { VersionPlan } from '../../src/domain/scheduler/plan-version-change';
 import type { Scheduler, SchedulerDefinition, SchedulerVersion } from '../../src/domain/scheduler/scheduler';
+import { FleetRoomsService, type ListedRooms, type RoomReport } from '../../src/features/rooms/fleet-rooms.service';
 import { OperationsService } from '../../src/features/operations/operations.service';
 import { SchedulerPlansService } from '../../src/features/schedulers/scheduler-plans.service';
 import { SchedulersService } from '../../src/features/schedulers/schedulers.service';
@@ -128,7 +130,7 @@ export class FakePlans implements PublicSide<SchedulerPlansService> {
     ],
     bump: 'major',
     version: 'v2.0.0',
-    rooms: rooms({ ready: 3, occupied: 12 }),
+    rooms: roomCounts({ ready: 3, occupied: 12 }),
     roomsWithMatches: 12,
     steps: [
       { action: 'validate_room', detail: 'starts one room' },
@@ -151,7 +153,7 @@ export class FakePlans implements PublicSide<SchedulerPlansService> {
   }
 }
 
-function rooms(some: Partial<Record<RoomStatus, number>>): Record<RoomStatus, number> {
+function roomCounts(some: Partial<Record<RoomStatus, number>>): Record<RoomStatus, number> {
   const none = { pending: 0, unready: 0, ready: 0, occupied: 0, terminating: 0, error: 0, terminated: 0 };
   return { ...none, active: 0, allocated: 0, ...some };
 }
@@ -206,18 +208,114 @@ export class FakeOperations implements Omit<PublicSide<OperationsService>, 'enqu
   }
 }
 
+/**
+ * Every scheduler but `nowhere` has the rooms of `arena`: `arena-1`, of which all is known, and the validation room `arena-2`, of
+ * which nothing is yet.
+ */
+export class FakeRooms implements PublicSide<FleetRoomsService> {
+  readonly calls: unknown[][] = [];
+  readonly rooms: Room[] = [
+    {
+      id: 'arena-1',
+      scheduler: 'arena',
+      version: 'v1.0.0',
+      validation: false,
+      status: 'active',
+      statusSinceMs: at.getTime(),
+      pingStatus: 'occupied',
+      lastPingAtMs: at.getTime() + 1,
+      createdAtMs: at.getTime() - 1_000,
+      adoptedAtMs: at.getTime() - 500,
+      runningMatches: 2,
+      allocations: [
+        { id: 'allocation-1', allocatedAtMs: at.getTime(), expiresAtMs: at.getTime() + 30_000 },
+        { id: 'allocation-2', allocatedAtMs: at.getTime(), expiresAtMs: null },
+      ],
+      drainingSinceMs: at.getTime() + 2,
+      instance: {
+        status: 'ready',
+        description: 'it runs',
+        address: { host: '203.0.113.7', ports: [{ name: 'game', protocol: 'UDP', port: 40_123 }] },
+      },
+    },
+    {
+      id: 'arena-2',
+      scheduler: 'arena',
+      version: 'v2.0.0',
+      validation: true,
+      status: 'pending',
+      statusSinceMs: at.getTime(),
+      pingStatus: 'unknown',
+      lastPingAtMs: null,
+      createdAtMs: at.getTime(),
+      adoptedAtMs: null,
+      runningMatches: 0,
+      allocations: [],
+      drainingSinceMs: null,
+      instance: { status: 'unknown', description: '', address: null },
+    },
+  ];
+
+  async listRooms(scheduler: string, query: RoomListingQuery): Promise<ListedRooms> {
+    this.calls.push(['list rooms', scheduler, query]);
+    const listing = parseRoomListing(query);
+    if (scheduler === 'nowhere') notFound(scheduler);
+    return { rooms: this.rooms, total: 2, page: listing.page, perPage: listing.perPage, rebuilding: true };
+  }
+
+  async getRoom(scheduler: string, id: string): Promise<RoomReport> {
+    this.calls.push(['get room', scheduler, id]);
+    const room = this.find(scheduler, id);
+    if (room.validation) return { room, why: [], transitions: [], metadata: null };
+    return {
+      room,
+      why: ['It became active 1 s ago (2026-05-01T10:00:00Z): it said occupied.', 'It cannot be given out.'],
+      transitions: [
+        { atMs: at.getTime(), from: 'ready', to: 'active', cause: 'ping', detail: 'occupied' },
+        { atMs: at.getTime() - 1_000, from: null, to: 'ready', cause: 'adopted', detail: 'ready' },
+      ],
+      metadata: { map: 'harbour', players: [1, null, { name: 'é' }] },
+    };
+  }
+
+  async deleteRoom(scheduler: string, id: string): Promise<{ operationId: string }> {
+    this.calls.push(['delete room', scheduler, id]);
+    this.find(scheduler, id);
+    return { operationId: 'op-3' };
+  }
+
+  async drainRoom(scheduler: string, id: string): Promise<void> {
+    this.calls.push(['drain room', scheduler, id]);
+    if (this.find(scheduler, id).validation) {
+      throw new DomainError('failed_precondition', 'room.is_validation', `room ${id} only tries a version`);
+    }
+  }
+
+  private find(scheduler: string, id: string): Room {
+    if (scheduler === 'nowhere') notFound(scheduler);
+    const room = this.rooms.find((each) => each.id === id);
+    if (room === undefined) {
+      throw new DomainError('not_found', 'room.not_found', `room ${id} not found in scheduler ${scheduler}`);
+    }
+    return room;
+  }
+}
+
 export function fakeManagementFeatures() {
   const schedulers = new FakeSchedulers();
   const plans = new FakePlans();
   const operations = new FakeOperations();
+  const rooms = new FakeRooms();
   return {
     schedulers,
     plans,
     operations,
+    rooms,
     providers: [
       { provide: SchedulersService, useValue: schedulers },
       { provide: SchedulerPlansService, useValue: plans },
       { provide: OperationsService, useValue: operations },
+      { provide: FleetRoomsService, useValue: rooms },
     ],
   };
 }

@@ -1,11 +1,14 @@
 import { RoomsApiOptions } from '../../src/api/rooms/rooms-handlers';
 import { DomainError } from '../../src/domain/errors';
 import type { ForwardingAnswer } from '../../src/domain/event/compose-forwarding-answer';
+import type { AllocationWish } from '../../src/domain/room/parse-allocation-request';
 import type { RoomAddress } from '../../src/domain/room/room';
 import { EventForwardingService, type EventMetadata } from '../../src/features/events/event-forwarding.service';
 import { RoomAddressesService } from '../../src/features/rooms/room-addresses.service';
 import { RoomAllocationsService } from '../../src/features/rooms/room-allocations.service';
-import { RoomPingsService, type RoomPing } from '../../src/features/rooms/room-pings.service';
+import { RoomStreamsService } from '../../src/features/rooms/room-streams.service';
+import { RoomPingsService, type PingAnswer, type RoomPing } from '../../src/features/rooms/room-pings.service';
+import type { Allocation } from '../../src/ports/room-allocation-store';
 
 type PublicSide<T> = { [K in keyof T]: T[K] };
 
@@ -13,12 +16,13 @@ export class FakePings implements PublicSide<RoomPingsService> {
   readonly pings: RoomPing[] = [];
   success = true;
 
-  async handlePing(ping: RoomPing): Promise<{ success: boolean }> {
+  async handlePing(ping: RoomPing): Promise<PingAnswer> {
     if (!['ready', 'occupied', 'terminating', 'terminated'].includes(ping.status)) {
       throw new DomainError('invalid_argument', 'room.unknown_status', `unknown room status "${ping.status}"`);
     }
     this.pings.push(ping);
-    return { success: this.success };
+    if (!this.success) return { success: false, reason: 'unknown_room' };
+    return { success: true, status: 'ready', draining: false, openAllocations: 0 };
   }
 }
 
@@ -60,9 +64,10 @@ export class FakeAddresses implements PublicSide<RoomAddressesService> {
   }
 }
 
-/** Has a ready room of the scheduler `arena` for everybody. */
+/** Has a ready room of the scheduler `arena` for everybody, and one allocation there. */
 export class FakeAllocations implements PublicSide<RoomAllocationsService> {
   readonly asked: string[] = [];
+  readonly wishes: AllocationWish[] = [];
 
   async allocateRoom(scheduler: string): Promise<{ room: string; address: RoomAddress }> {
     this.asked.push(scheduler);
@@ -70,7 +75,35 @@ export class FakeAllocations implements PublicSide<RoomAllocationsService> {
     const message = `no ready rooms available for scheduler ${scheduler}`;
     throw new DomainError('unknown', 'allocation.no_ready_room', message);
   }
+
+  async allocate(wish: AllocationWish): Promise<Allocation> {
+    this.wishes.push(wish);
+    return { ...allocation, scheduler: wish.scheduler };
+  }
+
+  async getAllocation(scheduler: string, id: string): Promise<Allocation> {
+    return { ...allocation, scheduler, id };
+  }
+
+  async confirm(scheduler: string, id: string): Promise<Allocation> {
+    return { ...allocation, scheduler, id, state: 'confirmed', expiresAtMs: null };
+  }
+
+  async release(scheduler: string, id: string): Promise<Allocation> {
+    return { ...allocation, scheduler, id, state: 'released', expiresAtMs: null };
+  }
 }
+
+const allocation: Allocation = {
+  id: 'allocation-1',
+  scheduler: 'arena',
+  room: 'arena-7',
+  version: 'v2.1.0',
+  address,
+  state: 'pending',
+  allocatedAtMs: Date.UTC(2026, 4, 1, 10),
+  expiresAtMs: Date.UTC(2026, 4, 1, 10, 5),
+};
 
 export function fakeRoomsFeatures() {
   const [pings, events] = [new FakePings(), new FakeEvents()];
@@ -85,6 +118,7 @@ export function fakeRoomsFeatures() {
       { provide: EventForwardingService, useValue: events },
       { provide: RoomAddressesService, useValue: addresses },
       { provide: RoomAllocationsService, useValue: allocations },
+      { provide: RoomStreamsService, useValue: {} },
       { provide: RoomsApiOptions, useValue: { maxMetadataBytes: 2_000 } satisfies RoomsApiOptions },
     ],
   };

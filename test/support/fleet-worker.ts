@@ -20,13 +20,19 @@ import type { OperationStore } from '../../src/ports/operation-store';
 import type { RoomStore } from '../../src/ports/room-store';
 import type { Runtime } from '../../src/ports/runtime';
 import { everyDeadline } from './every-deadline';
-import type { MemoryRoomStore } from './memory-room-store';
 import type { PostgresStores } from './open-postgres';
 import { RecordedLog } from './recorded-log';
 import { RecordedWakeUps } from './recorded-wake-ups';
 
-export const statusSettings = { maxMatches: 1, allocationTtlMs: 300_000 };
-export const roomLimits = { pingTimeoutMs: 240_000, initializationTimeoutMs: 120_000, deletionTimeoutMs: 120_000 };
+export const statusSettings = { maxMatches: 1 };
+/** What a ping has besides its room and its word. */
+export const noPing = { runningMatches: 0, metadata: null, listener: null, resync: false };
+export const roomLimits = {
+  pingTimeoutMs: 240_000,
+  initializationTimeoutMs: 120_000,
+  deletionTimeoutMs: 120_000,
+  drainConfirmMs: 10_000,
+};
 export const retryDelayMs = 60;
 
 export interface FleetWorkerParts {
@@ -53,7 +59,6 @@ export function openFleetWorker(parts: FleetWorkerParts) {
   const registry = new Registry();
   const metrics = new PrometheusMetrics(registry);
   const lifecycle = new RoomLifecycle(rooms, runtime, {
-    allocationTtlMs: statusSettings.allocationTtlMs,
     fallbackPortRange: { start: 60_001, end: 60_010 },
   });
   const operationsService = new OperationsService(operations, stores.schedulers, stores.unitOfWork, wakeUps);
@@ -110,7 +115,7 @@ export type FleetWorker = ReturnType<typeof openFleetWorker>;
 
 /** What the watcher and the pings of all rooms bring into the store: every instance as it is, each ready one pings. */
 export async function hearFleet(
-  rooms: MemoryRoomStore,
+  rooms: RoomStore,
   runtime: Runtime,
   scheduler: string,
   ping: Exclude<PingStatus, 'unknown'> = 'ready',
@@ -119,10 +124,7 @@ export async function hearFleet(
   for (const instance of instances) {
     await rooms.applyInstance(instance, statusSettings, { adopt: true, authoritative: true });
     if (instance.status !== 'ready') continue;
-    await rooms.applyPing(
-      { scheduler, room: instance.id, status: ping, runningMatches: 0, metadata: null },
-      statusSettings,
-    );
+    await rooms.applyPing({ ...noPing, scheduler, room: instance.id, status: ping }, statusSettings);
   }
   for (const room of (await rooms.readFleet(scheduler)).rooms) {
     if (!instances.some(({ id }) => id === room.id)) await rooms.endRoom(scheduler, room.id);

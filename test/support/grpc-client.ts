@@ -4,8 +4,9 @@ import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { FileDescriptorProtoSchema, FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import type { FileDescriptorProto } from '@bufbuild/protobuf/wkt';
 import { Client, credentials, Metadata } from '@grpc/grpc-js';
-import type { CallOptions, ServiceError } from '@grpc/grpc-js';
+import type { CallOptions, ServiceError, StatusObject } from '@grpc/grpc-js';
 import { grpcMethodDefinition } from '../../src/api/grpc/grpc-service-definition';
+import type { BidiMethod } from '../../src/api/grpc/answer-stream';
 import type { UnaryMethod } from '../../src/api/http/call-rpc';
 import {
   Health,
@@ -45,6 +46,23 @@ export class GrpcClient {
       bytes,
       {},
     );
+  }
+
+  /** Opens a stream of both directions. `received` grows; `ended` tells how it ended, and never fails. */
+  openStream<M extends BidiMethod>(method: M) {
+    const { path, requestSerialize, responseDeserialize } = grpcMethodDefinition(method);
+    const input: M['input'] = method.input;
+    const call = this.client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize);
+    const received: MessageShape<M['output']>[] = [];
+    call.on('data', (message: MessageShape<M['output']>) => received.push(message));
+    call.on('error', () => undefined);
+    return {
+      received,
+      ended: new Promise<StatusObject>((resolve) => call.once('status', resolve)),
+      send: (message: MessageInitShape<M['input']>) => void call.write(create(input, message)),
+      halfClose: () => void call.end(),
+      cancel: () => call.cancel(),
+    };
   }
 
   /** The status of a service by name; `''` is the server itself. */

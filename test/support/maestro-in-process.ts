@@ -4,6 +4,7 @@ import { loadConfig } from '../../src/config/load-config';
 import type { Config } from '../../src/config/settings';
 import { DomainError } from '../../src/domain/errors';
 import type { Instance } from '../../src/domain/room/room';
+import type { RoomStore } from '../../src/ports/room-store';
 import type { InstanceSpec } from '../../src/ports/runtime';
 import { bootRoles } from '../../src/roles/boot-roles';
 import { openResources, type ProcessResources } from '../../src/roles/process-resources';
@@ -18,6 +19,8 @@ export interface MaestroInProcess {
   ports: Ports;
   log: RecordedLog;
   runtime: PretendRuntime;
+  /** As this process reaches it. */
+  rooms: RoomStore;
   /** What a test looks up behind the APIs' back. */
   sql<R = Record<string, unknown>>(text: string, parameters?: unknown[]): Promise<R[]>;
   close(): Promise<void>;
@@ -77,7 +80,14 @@ export async function startMaestroInProcess(
       const pings = new Pings(runtime, ports.rooms);
       closers.push(() => pings.stop());
     }
-    return { ports, log, runtime, sql: (text, parameters) => query(resources.dataSource, text, parameters), close };
+    return {
+      ports,
+      log,
+      runtime,
+      rooms: resources.roomStore,
+      sql: (text, parameters) => query(resources.dataSource, text, parameters),
+      close,
+    };
   } catch (error) {
     await close();
     throw error;

@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import type { RoomRecord } from '../../src/adapters/local-process/room-records';
 import { eventually } from './eventually';
 
 const root = resolve(__dirname, '../..');
@@ -109,6 +110,11 @@ export class MaestroProcess {
     return fetch(`http://127.0.0.1:${this.ports.management}${path}`, { method: 'POST', body: JSON.stringify(body) });
   }
 
+  /** The status of /readyz. */
+  async readiness(): Promise<number> {
+    return (await fetch(`http://127.0.0.1:${this.ports.internal}/readyz`)).status;
+  }
+
   async metrics(): Promise<string> {
     return (await fetch(`http://127.0.0.1:${this.ports.internal}/metrics`)).text();
   }
@@ -139,17 +145,19 @@ export function temporaryStateDirectory(): { path: string; remove(): void } {
   return { path, remove: () => rmSync(path, { recursive: true, force: true }) };
 }
 
-/** The rooms' processes, from what the local runtime wrote down. By room id, in order. */
-export function roomProcesses(stateDirectory: string, scheduler: string): Map<string, number> {
+/** The rooms, as the local runtime wrote them down, in the order of their ids. */
+export function roomRecords(stateDirectory: string, scheduler: string): RoomRecord[] {
   const folder = join(stateDirectory, 'runtime', 'rooms', scheduler);
-  if (!existsSync(folder)) return new Map();
-  const records = readdirSync(folder)
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder)
     .filter((name) => name.endsWith('.json') && !name.startsWith('_'))
     .sort()
-    .map(
-      (name) => JSON.parse(readFileSync(join(folder, name), 'utf8')) as { id: string; containers: { pid: number }[] },
-    );
-  return new Map(records.map((record) => [record.id, record.containers[0]!.pid]));
+    .map((name) => JSON.parse(readFileSync(join(folder, name), 'utf8')) as RoomRecord);
+}
+
+/** The rooms' processes. By room id, in order. */
+export function roomProcesses(stateDirectory: string, scheduler: string): Map<string, number> {
+  return new Map(roomRecords(stateDirectory, scheduler).map(({ id, containers }) => [id, containers[0]!.pid!]));
 }
 
 /** Whether a process runs; a zombie does not. */

@@ -5,7 +5,7 @@ import { PostgresLoopLeases } from '../../src/adapters/postgres/postgres-loop-le
 import { PostgresOperationStore } from '../../src/adapters/postgres/postgres-operation-store';
 import { PostgresSchedulerStore } from '../../src/adapters/postgres/postgres-scheduler-store';
 import { PostgresUnitOfWork } from '../../src/adapters/postgres/postgres-unit-of-work';
-import { startTestPostgres } from './embedded-servers';
+import { startTestPostgres, type TestPostgres } from './embedded-servers';
 import { RecordedLog } from './recorded-log';
 
 /** The stores of one process. */
@@ -31,6 +31,7 @@ export interface PostgresUnderTest extends PostgresStores {
   clear(): Promise<void>;
   /** The server goes away and stays away. */
   stopServer(): Promise<void>;
+  server: Pick<TestPostgres, 'restart' | 'pause' | 'resume'>;
   close(): Promise<void>;
 }
 
@@ -71,6 +72,7 @@ export async function openPostgres(): Promise<PostgresUnderTest> {
     behind.dataSource.query<R[]>(text, parameters);
   return {
     ...stores,
+    server,
     url: server.url,
     another: (name = 'test-another') => connect(name),
     sql,
@@ -85,6 +87,7 @@ export async function openPostgres(): Promise<PostgresUnderTest> {
     },
     stopServer,
     close: async () => {
+      server.resume();
       await Promise.all(opened.map((dataSource) => dataSource.destroy()));
       await stopServer();
     },

@@ -6,12 +6,15 @@ export class TcpGate {
   accepted = 0;
   /** Ends of clients that are open now. */
   readonly open = new Set<Socket>();
+  /** What clients have sent so far, in bytes. */
+  bytes = 0;
   /** New connections are accepted, and nothing comes through. */
   isMute = false;
   private readonly pairs = new Set<[Socket, Socket]>();
   private readonly server: Server;
 
-  private constructor(private readonly targetPort: number) {
+  /** `targetPort`: where connections lead that are made from now on. */
+  private constructor(public targetPort: number) {
     // Without delay: calls in several small packets would each wait for the acknowledgement of the one before.
     this.server = createServer({ noDelay: true }, (client) => this.accept(client));
   }
@@ -55,6 +58,7 @@ export class TcpGate {
       client.destroy();
       this.pairs.delete(pair);
     });
+    client.on('data', ({ length }: Buffer) => (this.bytes += length));
     client.pipe(target).pipe(client);
   }
 }

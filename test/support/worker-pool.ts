@@ -22,6 +22,11 @@ export class WorkerPool {
     await Promise.all([...this.running.values()].map((worker) => worker.ready()));
   }
 
+  /** What each of them answers when it is asked whether it is ready. */
+  readiness(): Promise<number[]> {
+    return Promise.all([...this.running.values()].map((worker) => worker.readiness()));
+  }
+
   /** SIGKILL for one of them; `choice` is from 0 to 1. */
   async killOne(choice: number): Promise<void> {
     const worker = [...this.running.values()][Math.floor(choice * this.running.size)];

@@ -3,6 +3,7 @@ import { roomStatuses, instanceStatuses, type FleetCounts } from '../../domain/r
 import type { FleetGauges } from '../../ports/metrics';
 import { PrometheusMetrics } from './prometheus-metrics';
 
+const allocationBuckets = '0.001 0.0025 0.005 0.01 0.025 0.05 0.1 0.25 0.5 1 2.5 5 10 30 60';
 const latencyBuckets = '5 10 25 50 100 250 500 1000 2500 5000 10000';
 
 /** Names, types and labels that dashboards and alert rules rely on: `management.md` 7, `rooms.md` 9, and our own. */
@@ -12,6 +13,9 @@ const golden = [
   'counter maestro_api_failed_room_event_forwarding_total(game, scheduler, code)',
   'counter maestro_api_ping_handler_update_room_failures_total(scheduler, reason)',
   'counter maestro_api_refused_event_forwarding_total(scheduler, kind, reason)',
+  'gauge maestro_api_room_allocation_callers_waiting()',
+  'counter maestro_api_room_allocation_changes_total(change)',
+  `histogram maestro_api_room_allocation_seconds(scheduler, outcome) [${allocationBuckets}]`,
   'counter maestro_api_room_allocations_total(scheduler, outcome)',
   'counter maestro_api_success_player_event_forwarding_total(game, scheduler, code)',
   'counter maestro_api_success_room_event_forwarding_total(game, scheduler, code)',
@@ -73,7 +77,7 @@ describe('the metrics on Prometheus', () => {
     metrics.roomDeletionFailed(scheduler);
     metrics.healthPlanned(scheduler, 'go', { desired: 4, available: 3, terminationTimeouts: 2, properlyTerminated: 1 });
     metrics.pingFailed(scheduler, 'unknown_room');
-    metrics.allocationAnswered(scheduler, 'allocated');
+    metrics.allocationAnswered(scheduler, 'allocated', 7);
     metrics.instanceChangeProcessed(scheduler, 'added', true);
     for (const kind of ['room', 'player'] as const) {
       metrics.eventForwarded({ scheduler, game: 'go', kind, code: 'NotFound', success: true });
@@ -93,6 +97,8 @@ describe('the metrics on Prometheus', () => {
   it('have the names, types and labels that dashboards rely on', async () => {
     sayAllOf('arena');
     metrics.driftRepaired('counter', 1);
+    metrics.allocationsChanged('expired', 2);
+    metrics.allocationCallersWaiting(3);
     metrics.operationsDeleted('healing', 1);
     metrics.forwarderCalled('SendRoomEvent', 'OK', 3);
     metrics.loopFinished('runtime_watcher');
@@ -107,8 +113,10 @@ describe('the metrics on Prometheus', () => {
     expect([...exported].sort()).toEqual([...new Set(documented)].sort());
   });
 
-  it('say what they were told, in milliseconds', async () => {
+  it('say what they were told, in milliseconds, and of allocations in seconds', async () => {
     sayAllOf('arena');
+    metrics.allocationsChanged('expired', 2);
+    metrics.allocationCallersWaiting(3);
     expect(await lines()).toEqual(
       expect.arrayContaining([
         'maestro_worker_operation_execution_latency_sum{game="go",scheduler="arena",operation="add_rooms",success="true"} 12',
@@ -117,6 +125,11 @@ describe('the metrics on Prometheus', () => {
         'maestro_worker_operation_rollback_latency_count{game="go",scheduler="arena",operation="add_rooms",success="false"} 1',
         'maestro_worker_remove_rooms_operation_deletion_failed_total{scheduler="arena",operation="remove_rooms"} 1',
         'maestro_worker_desired_rooms{game="go",scheduler="arena"} 4',
+        'maestro_api_room_allocation_seconds_sum{scheduler="arena",outcome="allocated"} 0.007',
+        'maestro_api_room_allocation_seconds_bucket{le="0.005",scheduler="arena",outcome="allocated"} 0',
+        'maestro_api_room_allocation_seconds_bucket{le="0.01",scheduler="arena",outcome="allocated"} 1',
+        'maestro_api_room_allocation_changes_total{change="expired"} 2',
+        'maestro_api_room_allocation_callers_waiting 3',
         'maestro_worker_current_rooms{game="go",scheduler="arena"} 3',
         'maestro_worker_rooms_with_termination_timeout{game="go",scheduler="arena"} 2',
         'maestro_worker_rooms_properly_terminated{game="go",scheduler="arena"} 1',
@@ -130,9 +143,10 @@ describe('the metrics on Prometheus', () => {
   });
 
   it('never have a scheduler’s name as a label that no scheduler has', async () => {
-    metrics.pingFailed('made-up-by-a-caller', 'unknown_scheduler');
+    metrics.pingFailed(null, 'unknown_scheduler');
+    metrics.pingFailed(null, 'store_error');
     metrics.eventRefused('made-up-by-a-caller', 'room', 'unknown_scheduler');
-    metrics.allocationAnswered('made-up-by-a-caller', 'unknown_scheduler');
+    metrics.allocationAnswered(null, 'unknown_scheduler', 1);
     expect(await lines()).toEqual(
       expect.arrayContaining([
         'maestro_api_ping_handler_update_room_failures_total{scheduler="",reason="unknown_scheduler"} 1',

@@ -2,6 +2,7 @@ import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import { instanceStatuses, roomStatuses } from '../../domain/room/room';
 import {
   Metrics,
+  type AllocationAnswer,
   type FleetGauges,
   type ForwardedEvent,
   type HealthFigures,
@@ -10,6 +11,8 @@ import {
 
 /** v10's buckets of every `_latency` histogram. Milliseconds. */
 const latencyBucketsMs = [5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000];
+/** From one step of the store to the longest wait. */
+const allocationBucketsSeconds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 const fleetLabels = ['game', 'scheduler'] as const;
 const runLabels = ['game', 'scheduler', 'operation', 'success'] as const;
 
@@ -26,6 +29,9 @@ export class PrometheusMetrics extends Metrics {
   private readonly removeFailedOfV10: Counter<string>;
   private readonly pingFailures: Counter<string>;
   private readonly allocations: Counter<string>;
+  private readonly allocationSeconds: Histogram<'scheduler' | 'outcome'>;
+  private readonly allocationChanges: Counter<string>;
+  private readonly allocationCallers: Gauge<string>;
   private readonly forwarded: Record<ForwardedEvent['kind'], { success: Counter<string>; failed: Counter<string> }>;
   private readonly refusedEvents: Counter<string>;
   private readonly forwarderLatency: Histogram<string>;
@@ -84,6 +90,24 @@ export class PrometheusMetrics extends Metrics {
       'maestro_api_room_allocations_total',
       'Answers to callers who wanted a room, with or without one',
       ['scheduler', 'outcome'],
+    );
+    this.allocationSeconds = new Histogram({
+      name: 'maestro_api_room_allocation_seconds',
+      help: 'How long callers who wanted a room had to wait for their answer, in seconds',
+      labelNames: ['scheduler', 'outcome'],
+      buckets: allocationBucketsSeconds,
+      registers: this.registers,
+    });
+    this.allocationChanges = this.counter(
+      'maestro_api_room_allocation_changes_total',
+      'Allocations that their callers confirmed (before the room reported the match) or released, and those that the clock ended: ' +
+        'one that a ping or news of its instance found over is in no count',
+      ['change'],
+    );
+    this.allocationCallers = this.gauge(
+      'maestro_api_room_allocation_callers_waiting',
+      'Callers of this process who wait for a room',
+      [],
     );
     this.forwarded = { room: this.forwardingCounters('room'), player: this.forwardingCounters('player') };
     this.refusedEvents = this.counter(
@@ -164,14 +188,23 @@ export class PrometheusMetrics extends Metrics {
     }
   }
 
-  override pingFailed(scheduler: string, reason: string): void {
+  override pingFailed(scheduler: string | null, reason: string): void {
     // A name that no scheduler has comes from outside: it must not become a label.
-    this.pingFailures.inc({ scheduler: reason === 'unknown_scheduler' ? '' : scheduler, reason });
+    this.pingFailures.inc({ scheduler: scheduler ?? '', reason });
   }
 
-  override allocationAnswered(scheduler: string, outcome: string): void {
-    // As for pings: a name that no scheduler has must not become a label.
-    this.allocations.inc({ scheduler: outcome === 'unknown_scheduler' ? '' : scheduler, outcome });
+  override allocationAnswered(scheduler: string | null, outcome: AllocationAnswer, elapsedMs: number): void {
+    const labels = { scheduler: scheduler ?? '', outcome };
+    this.allocations.inc(labels);
+    this.allocationSeconds.observe(labels, elapsedMs / 1_000);
+  }
+
+  override allocationsChanged(change: string, count: number): void {
+    this.allocationChanges.inc({ change }, count);
+  }
+
+  override allocationCallersWaiting(count: number): void {
+    this.allocationCallers.set(count);
   }
 
   override eventForwarded({ kind, success, game, scheduler, code }: ForwardedEvent): void {
@@ -220,6 +253,7 @@ export class PrometheusMetrics extends Metrics {
       this.removeFailedOfV10,
       this.pingFailures,
       this.allocations,
+      this.allocationSeconds,
       ...Object.values(this.forwarded).flatMap((counters) => Object.values(counters)),
       this.refusedEvents,
       this.instanceEvents,

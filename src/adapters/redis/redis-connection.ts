@@ -19,6 +19,11 @@ export interface RedisConnectionOptions {
   commandTimeoutMs?: number | null;
   /** How many lost connections a waiting command survives; 3 when not given. `null` = all: BullMQ's workers need it. */
   maxRetriesPerRequest?: number | null;
+  /**
+   * Whether commands in flight are sent again when the connection is lost; true when not given. The old server may have run
+   * them, or may yet: not for commands whose callers were told that they failed, or that newer ones follow.
+   */
+  resendsInFlight?: boolean;
   /** Certificates (PEM) to trust instead of the system's, for a private authority. */
   tlsCa?: string;
   /** Told when the connection is lost (once per outage) and when it is back. */
@@ -38,7 +43,7 @@ export function reconnectDelayMs(attempt: number): number {
 }
 
 /**
- * A client that connects at once and reconnects for ever. After a fail-over the old master answers READONLY (or LOADING):
+ * A client that connects at once and reconnects for ever. After a fail-over the old master answers READONLY (or LOADING, or MASTERDOWN):
  * the connection is dropped and the command sent once more on a new one, where the name may lead to the new master.
  *
  * @throws DomainError `redis.url_invalid` (invalid_argument). What Redis says later comes from the commands.
@@ -52,6 +57,7 @@ export function createRedisConnection(options: RedisConnectionOptions): Redis {
     ...(commandTimeoutMs === null ? {} : { commandTimeout: commandTimeoutMs }),
     maxRetriesPerRequest: options.maxRetriesPerRequest === undefined ? 3 : options.maxRetriesPerRequest,
     enableAutoPipelining: true,
+    autoResendUnfulfilledCommands: options.resendsInFlight ?? true,
     // How long a server may take to agree to the end of a connection, before a fail-over or an exit goes on without it.
     disconnectTimeout: 250,
     keepAlive: 10_000,
@@ -125,7 +131,7 @@ function retryOnceOnNewConnection(): (error: Error) => boolean | 1 | 2 {
   // ioredis sends a command again as often as it fails; a command keeps its array of arguments, so that tells which had its turn.
   const retried = new WeakSet<object>();
   return (error) => {
-    if (!/(^|-)(READONLY|LOADING)\b/.test(error.message)) {
+    if (!/(^|-)(READONLY|LOADING|MASTERDOWN)\b/.test(error.message)) {
       return false;
     }
     const args = (error as Error & { command?: { args?: unknown } }).command?.args;

@@ -1,20 +1,19 @@
 import type { Cluster, Redis } from 'ioredis';
 import { DomainError } from '../../domain/errors';
 import type { EarlyEnds } from '../../domain/room/start-back-off';
-import { matchLoad, matchLoads } from '../../domain/room/next-room-status';
 import {
   instanceStatuses,
+  mostRunningMatches,
   pingStatuses,
   roomStatuses,
   type FleetCounts,
   type Instance,
   type Room,
   type RoomAddress,
+  type RoomTransition,
 } from '../../domain/room/room';
 import {
   RoomStore,
-  type AllocationLimits,
-  type AllocationOutcome,
   type FleetSnapshot,
   type InstanceOutcome,
   type NewRoom,
@@ -22,9 +21,10 @@ import {
   type PingOutcome,
   type StatusSettings,
 } from '../../ports/room-store';
-import { isRedisUnavailable } from './redis-connection';
-import { allPartitionKeys, hearingKey, schedulerKeys, scriptKeys, type SchedulerKeys } from './room-keys';
-import { defineRoomScripts, type RoomScriptName, type RunRoomScript } from './room-scripts';
+import { GatheredPings } from './gathered-pings';
+import { RedisRooms } from './redis-rooms';
+import { allPartitionKeys, hearingKey } from './room-keys';
+import { loadDigits } from './room-scripts';
 
 /** A room as `scripts/*.lua` store it. Fields that have no value are absent, because JSON's null is awkward in Lua. */
 export interface RoomRecord {
@@ -40,31 +40,36 @@ export interface RoomRecord {
   createdAtMs: number;
   adoptedAtMs?: number;
   runningMatches: number;
-  allocatedAtMs?: number;
+  /** Absent when there is none; `exp` absent once confirmed, `reportBy` until its caller does it. Times in ms. */
+  allocations?: { id: string; at: number; exp?: number; reportBy?: number }[];
+  drainingSinceMs?: number;
+  /** Where the process with the room's stream is told of notices. */
+  listener?: string;
   /** Index in `instanceStatuses`. */
   instanceStatus: number;
   description: string;
   /** `RoomAddress` as JSON text. */
   address?: string;
+  /** Out of the address, which is not read for every ping. */
+  host?: string;
   /** As text, because Lua would round it. Absent until an instance was seen. */
   generation?: string;
 }
 
 const readPageSize = 1_000;
 const terminateChunkSize = 500;
-/** Room for the key lists of 10,000 schedulers; beyond it they are made anew. */
-const rememberedKeyLists = 10_000;
 
 /**
- * Rooms in Redis, one Lua script per change. Works on one server and on Redis Cluster (all keys of a scheduler have one
- * tag); the client must have auto-pipelining on, otherwise reads of all partitions take 64 writes instead of one.
+ * Rooms in Redis, one Lua script per change; pings of a scheduler that come together share one call. The client must have
+ * auto-pipelining on, otherwise reads of all partitions take 64 writes instead of one. Keys and scripts are ready for Redis
+ * Cluster (one hash tag per partition, every key declared); `createRedisConnection` connects to one server.
  *
  * @throws DomainError `room_store.unavailable` (unavailable) from every method while Redis cannot be reached or serve. A
  *         change may have happened all the same when its answer was lost: every method may be called again.
  */
 export class RedisRoomStore extends RoomStore {
-  private readonly runScript: RunRoomScript;
-  private readonly keysByScheduler = new Map<string, { named: SchedulerKeys; listed: string[] }>();
+  private readonly rooms: RedisRooms;
+  private readonly pings: GatheredPings;
   private readonly pageSize: number;
 
   constructor(
@@ -72,44 +77,32 @@ export class RedisRoomStore extends RoomStore {
     options: { /** Rooms per read of `readFleet`; 1,000 when not given. */ pageSize?: number } = {},
   ) {
     super();
-    this.runScript = defineRoomScripts(redis);
+    this.rooms = new RedisRooms(redis);
+    this.pings = new GatheredPings(
+      (scheduler, args) => this.rooms.script('apply-pings', scheduler, args) as Promise<unknown[]>,
+    );
     this.pageSize = options.pageSize ?? readPageSize;
   }
 
   async createRoom(room: NewRoom): Promise<'created' | 'exists'> {
-    const args = [room.id, room.scheduler, room.version, room.validation ? 1 : 0];
-    return (await this.script('create-room', room.scheduler, args)) as 'created' | 'exists';
+    const args = [room.id, room.version, room.validation ? 1 : 0];
+    return (await this.rooms.script('create-room', room.scheduler, args)) as 'created' | 'exists';
   }
 
   async applyPing(ping: Ping, settings: StatusSettings): Promise<PingOutcome> {
-    const answer = (await this.script('apply-ping', ping.scheduler, [
+    const args = [
       ping.room,
       pingStatuses.indexOf(ping.status),
       countedMatches(ping),
-      ping.metadata ?? '',
-      loadDigits(settings.maxMatches),
-      settings.allocationTtlMs,
-    ])) as [PingOutcome['outcome'], number, number, number];
-    switch (answer[0]) {
-      case 'applied': {
-        const [from, to] = [roomStatuses[answer[1]]!, roomStatuses[answer[2]]!];
-        return { outcome: 'applied', from, to, validation: answer[3] === 1 };
-      }
-      case 'refused':
-        return { outcome: 'refused', from: roomStatuses[answer[1]]! };
-      case 'unknown_room':
-        return { outcome: 'unknown_room' };
-    }
-  }
-
-  async allocateRoom(scheduler: string, limits: AllocationLimits): Promise<AllocationOutcome> {
-    const args = [limits.pingTimeoutMs, limits.adoptionHoldMs];
-    const [outcome, room = '', address = ''] = (await this.script('allocate-room', scheduler, args)) as [
-      AllocationOutcome['outcome'],
-      string?,
-      string?,
+      ping.metadata === undefined ? '=' : (ping.metadata ?? ''),
+      ping.listener ?? '',
+      ping.resync ? 1 : 0,
     ];
-    return outcome === 'allocated' ? { outcome, room, address: JSON.parse(address) as RoomAddress } : { outcome };
+    return this.rooms.reach(async () => {
+      const answer = await this.pings.add(ping.scheduler, loadDigits(settings.maxMatches), args);
+      if (answer instanceof Error) throw answer;
+      return readPingAnswer(answer as PingAnswer);
+    });
   }
 
   async applyInstance(
@@ -117,9 +110,8 @@ export class RedisRoomStore extends RoomStore {
     settings: StatusSettings,
     options: { adopt: boolean; authoritative: boolean },
   ): Promise<InstanceOutcome> {
-    const answer = (await this.script('apply-instance', instance.scheduler, [
+    const answer = (await this.rooms.script('apply-instance', instance.scheduler, [
       instance.id,
-      instance.scheduler,
       instance.version,
       instance.validation ? 1 : 0,
       instanceStatuses.indexOf(instance.status),
@@ -130,7 +122,7 @@ export class RedisRoomStore extends RoomStore {
       options.adopt ? 1 : 0,
       options.authoritative ? 1 : 0,
       loadDigits(settings.maxMatches),
-      settings.allocationTtlMs,
+      instance.address?.host ?? '',
     ])) as [InstanceOutcome['outcome'], number, number];
     switch (answer[0]) {
       case 'applied':
@@ -145,27 +137,24 @@ export class RedisRoomStore extends RoomStore {
   }
 
   async endRoom(scheduler: string, id: string, reason = ''): Promise<{ existed: boolean; validation: boolean }> {
-    const [existed, validation] = (await this.script('end-room', scheduler, [id, scheduler, reason])) as [
-      number,
-      number,
-    ];
+    const [existed, validation] = (await this.rooms.script('end-room', scheduler, [id, reason])) as [number, number];
     return { existed: existed === 1, validation: validation === 1 };
   }
 
   async getEndReason(scheduler: string, id: string): Promise<string> {
-    return (await this.reach(() => this.redis.hget(this.keysOf(scheduler).named.endReasons, id))) ?? '';
+    return (await this.rooms.reach(() => this.redis.hget(this.rooms.keysOf(scheduler).named.endReasons, id))) ?? '';
   }
 
   async terminateRooms(
     scheduler: string,
     ids: string[],
-    options: { silentSinceMs?: number } = {},
+    options: { reason: string; silentSinceMs?: number; byName?: boolean },
   ): Promise<Map<string, 'terminating' | 'has_match' | 'unknown_room'>> {
     const outcomes = new Map<string, 'terminating' | 'has_match' | 'unknown_room'>();
     for (let start = 0; start < ids.length; start += terminateChunkSize) {
       const chunk = ids.slice(start, start + terminateChunkSize);
-      const args = [options.silentSinceMs ?? '', ...chunk];
-      const answers = (await this.script('terminate-rooms', scheduler, args)) as (
+      const args = [options.reason, options.silentSinceMs ?? '', options.byName === true ? 1 : 0, ...chunk];
+      const answers = (await this.rooms.script('terminate-rooms', scheduler, args)) as (
         'terminating' | 'has_match' | 'unknown_room'
       )[];
       chunk.forEach((id, place) => outcomes.set(id, answers[place]!));
@@ -173,19 +162,57 @@ export class RedisRoomStore extends RoomStore {
     return outcomes;
   }
 
+  async drainRooms(
+    scheduler: string,
+    ids: string[],
+  ): Promise<Map<string, 'draining' | 'terminating' | 'unknown_room'>> {
+    const outcomes = new Map<string, 'draining' | 'terminating' | 'unknown_room'>();
+    for (let start = 0; start < ids.length; start += terminateChunkSize) {
+      const chunk = ids.slice(start, start + terminateChunkSize);
+      const answers = (await this.rooms.script('drain-rooms', scheduler, chunk)) as (
+        'draining' | 'terminating' | 'unknown_room'
+      )[];
+      chunk.forEach((id, place) => outcomes.set(id, answers[place]!));
+    }
+    return outcomes;
+  }
+
+  async getTransitions(scheduler: string, id: string): Promise<RoomTransition[]> {
+    const text = await this.rooms.reach(() => this.redis.hget(this.rooms.keysOf(scheduler).named.transitions, id));
+    return (text ?? '')
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => {
+        const { at, from, to, cause, detail } = JSON.parse(line) as TransitionRecord;
+        return {
+          atMs: at,
+          from: from === undefined ? null : roomStatuses[from]!,
+          to: roomStatuses[to]!,
+          cause,
+          detail,
+        };
+      });
+  }
+
   async getRoom(scheduler: string, id: string): Promise<Room | null> {
-    const text = await this.reach(() => this.redis.hget(this.keysOf(scheduler).named.rooms, id));
+    const text = await this.rooms.reach(() => this.redis.hget(this.rooms.keysOf(scheduler).named.rooms, id));
     return text === null ? null : readRoom(scheduler, text);
   }
 
   async getMetadata(scheduler: string, id: string): Promise<Record<string, unknown> | null> {
-    const text = await this.reach(() => this.redis.hget(this.keysOf(scheduler).named.metadata, id));
+    const text = await this.rooms.reach(() => this.redis.hget(this.rooms.keysOf(scheduler).named.metadata, id));
     return text === null ? null : (JSON.parse(text) as Record<string, unknown>);
   }
 
+  async readHearing(): Promise<Pick<FleetSnapshot, 'nowMs' | 'hearingSinceMs'>> {
+    const clock = this.rooms.reach(() => this.redis.time());
+    const [[seconds, microseconds], marks] = await Promise.all([clock, this.readHearingMarks()]);
+    const nowMs = Number(seconds) * 1_000 + Math.floor(Number(microseconds) / 1_000);
+    return { nowMs, hearingSinceMs: hearingSince(marks, nowMs) };
+  }
+
   async readFleet(scheduler: string): Promise<FleetSnapshot> {
-    const hearing = this.reach(() => this.redis.hmget(hearingKey, 'sinceMs', 'lastMs', 'maxGapMs'));
-    const [first, marks] = await Promise.all([this.readPage(scheduler, ''), hearing]);
+    const [first, marks] = await Promise.all([this.readPage(scheduler, ''), this.readHearingMarks()]);
     const rooms = first.rooms;
     for (let { cursor } = first; cursor !== '';) {
       const page = await this.readPage(scheduler, cursor);
@@ -202,7 +229,7 @@ export class RedisRoomStore extends RoomStore {
   }
 
   async countFleet(scheduler: string): Promise<FleetCounts> {
-    const counts = await this.reach(() => this.redis.hgetall(this.keysOf(scheduler).named.counts));
+    const counts = await this.rooms.reach(() => this.redis.hgetall(this.rooms.keysOf(scheduler).named.counts));
     const read = (field: string) => Number(counts[field] ?? 0);
     return {
       rooms: byWord(roomStatuses, (index) => read(`r${index}`)),
@@ -212,38 +239,42 @@ export class RedisRoomStore extends RoomStore {
   }
 
   async recountFleet(scheduler: string): Promise<{ repaired: number }> {
-    return { repaired: (await this.script('recount-fleet', scheduler, [])) as number };
+    return { repaired: (await this.rooms.script('recount-fleet', scheduler, [])) as number };
   }
 
   async listSchedulers(): Promise<string[]> {
-    const members = await this.reach(() =>
+    const members = await this.rooms.reach(() =>
       Promise.all(allPartitionKeys().map(({ schedulers }) => this.redis.smembers(schedulers))),
     );
     return members.flat().sort();
   }
 
   async deleteScheduler(scheduler: string): Promise<void> {
-    await this.script('delete-scheduler', scheduler, [scheduler]);
-    this.keysByScheduler.delete(scheduler);
+    await this.rooms.script('delete-scheduler', scheduler, []);
+    this.rooms.forgetKeysOf(scheduler);
   }
 
   async markHearing(maxGapMs: number): Promise<void> {
-    await this.reach(() => this.runScript('mark-hearing', [hearingKey], [maxGapMs]));
+    await this.rooms.reach(() => this.rooms.run('mark-hearing', [hearingKey], [maxGapMs]));
   }
 
   async markSynced(): Promise<void> {
-    await this.reach(() => Promise.all(allPartitionKeys().map(({ synced }) => this.redis.set(synced, '1'))));
+    await this.rooms.reach(() => Promise.all(allPartitionKeys().map(({ synced }) => this.redis.set(synced, '1'))));
   }
 
   async isSynced(): Promise<boolean> {
-    const marks = await this.reach(() =>
+    const marks = await this.rooms.reach(() =>
       Promise.all(allPartitionKeys().map(({ synced }) => this.redis.exists(synced))),
     );
     return marks.every((mark) => mark === 1);
   }
 
+  private readHearingMarks(): Promise<(string | null)[]> {
+    return this.rooms.reach(() => this.redis.hmget(hearingKey, 'sinceMs', 'lastMs', 'maxGapMs'));
+  }
+
   private async readPage(scheduler: string, cursor: string): Promise<FleetPage> {
-    const [nowMs, synced, earlyEnds, lastEarlyEnd, lastReason, nextCursor, ...records] = (await this.script(
+    const [nowMs, synced, earlyEnds, lastEarlyEnd, lastReason, nextCursor, ...records] = (await this.rooms.script(
       'read-fleet-page',
       scheduler,
       [cursor, this.pageSize],
@@ -256,37 +287,6 @@ export class RedisRoomStore extends RoomStore {
       cursor: nextCursor,
     };
   }
-
-  private script(name: RoomScriptName, scheduler: string, args: (string | number)[]): Promise<unknown> {
-    return this.reach(() => this.runScript(name, this.keysOf(scheduler).listed, args));
-  }
-
-  private async reach<T>(command: () => Promise<T>): Promise<T> {
-    try {
-      return await command();
-    } catch (error) {
-      if (!isRedisUnavailable(error)) {
-        throw error;
-      }
-      throw new DomainError('unavailable', 'room_store.unavailable', 'Redis, which holds the rooms, does not answer.', {
-        cause: error,
-      });
-    }
-  }
-
-  private keysOf(scheduler: string): { named: SchedulerKeys; listed: string[] } {
-    let keys = this.keysByScheduler.get(scheduler);
-    if (keys === undefined) {
-      if (this.keysByScheduler.size >= rememberedKeyLists) {
-        // Pings may name schedulers that do not exist, so the memory is bounded.
-        this.keysByScheduler.clear();
-      }
-      const named = schedulerKeys(scheduler);
-      keys = { named, listed: scriptKeys(named) };
-      this.keysByScheduler.set(scheduler, keys);
-    }
-    return keys;
-  }
 }
 
 interface FleetPage {
@@ -298,12 +298,49 @@ interface FleetPage {
   cursor: string;
 }
 
+/** As the scripts write it. */
+interface TransitionRecord extends Pick<RoomTransition, 'cause' | 'detail'> {
+  at: number;
+  from?: number;
+  to: number;
+}
+
+/** Outcome, from, to, and as 0 or 1: validation, draining; open allocations; 0 or 1: awaited. */
+type PingAnswer = [PingOutcome['outcome'], number, number, number, number, number, number];
+
+function readPingAnswer([
+  outcome,
+  from,
+  to,
+  validation,
+  draining,
+  openAllocations,
+  isAwaited,
+]: PingAnswer): PingOutcome {
+  switch (outcome) {
+    case 'applied':
+      return {
+        outcome,
+        from: roomStatuses[from]!,
+        to: roomStatuses[to]!,
+        validation: validation === 1,
+        draining: draining === 1,
+        openAllocations,
+        isAwaited: isAwaited === 1,
+      };
+    case 'refused':
+      return { outcome, from: roomStatuses[from]! };
+    case 'unknown_room':
+      return { outcome };
+  }
+}
+
 /** v10: `occupied` without a count means one match. */
 function countedMatches(ping: Ping): number {
   if (
     !Number.isSafeInteger(ping.runningMatches) ||
     ping.runningMatches < 0 ||
-    ping.runningMatches > maxRunningMatches
+    ping.runningMatches > mostRunningMatches
   ) {
     throw new DomainError(
       'invalid_argument',
@@ -312,22 +349,6 @@ function countedMatches(ping: Ping): number {
     );
   }
   return ping.status === 'occupied' && ping.runningMatches === 0 ? 1 : ping.runningMatches;
-}
-
-/** int32, far below where Lua's JSON would round; a room has at most 35 slots. */
-const maxRunningMatches = 2 ** 31 - 1;
-
-const rememberedLoadDigits = new Map<number, string>();
-
-/** The load for 0, 1, ... running matches, a digit each; the last one stands for all above: Lua looks it up. */
-function loadDigits(maxMatches: number): string {
-  let text = rememberedLoadDigits.get(maxMatches);
-  if (text === undefined) {
-    const loads = Array.from({ length: maxMatches + 1 }, (_, running) => matchLoad(running, maxMatches));
-    text = loads.map((load) => matchLoads.indexOf(load)).join('');
-    rememberedLoadDigits.set(maxMatches, text);
-  }
-  return text;
 }
 
 function readRoom(scheduler: string, text: string): Room {
@@ -344,7 +365,12 @@ function readRoom(scheduler: string, text: string): Room {
     createdAtMs: record.createdAtMs,
     adoptedAtMs: record.adoptedAtMs ?? null,
     runningMatches: record.runningMatches,
-    allocatedAtMs: record.allocatedAtMs ?? null,
+    allocations: (record.allocations ?? []).map(({ id, at, exp }) => ({
+      id,
+      allocatedAtMs: at,
+      expiresAtMs: exp ?? null,
+    })),
+    drainingSinceMs: record.drainingSinceMs ?? null,
     instance: {
       status: instanceStatuses[record.instanceStatus]!,
       description: record.description,

@@ -31,8 +31,8 @@ describe('partitionOf', () => {
 describe('schedulerKeys', () => {
   it('tags all keys of a scheduler and its partition alike, so that one cluster node holds them', () => {
     const keys = scriptKeys(schedulerKeys('pvp'));
-    expect(keys).toHaveLength(10);
-    expect(new Set(keys).size).toBe(10);
+    expect(keys).toHaveLength(19);
+    expect(new Set(keys).size).toBe(19);
     const tag = partitionTag(partitionOf('pvp'));
     for (const key of keys) {
       // Redis Cluster takes what stands between the first { and the } after it.
@@ -43,8 +43,8 @@ describe('schedulerKeys', () => {
 
   it('keeps the tag and the schedulers apart whatever the name holds', () => {
     const names = ['a', 'a:rooms', 'a:', ':a', '{p00}', 'a}b{c', 'ü', 'a b'];
-    const keys = names.flatMap((name) => scriptKeys(schedulerKeys(name)).slice(0, 6));
-    expect(new Set(keys).size).toBe(names.length * 6);
+    const keys = names.flatMap((name) => scriptKeys(schedulerKeys(name)).slice(0, 7));
+    expect(new Set(keys).size).toBe(names.length * 7);
     expect(/\{(.*?)\}/.exec(schedulerKeys('{p00}').rooms)![0]).toBe(partitionTag(partitionOf('{p00}')));
   });
 
@@ -54,12 +54,21 @@ describe('schedulerKeys', () => {
       'maestro:{p01}:scheduler:pvp:counts',
       'maestro:{p01}:scheduler:pvp:by-status',
       'maestro:{p01}:scheduler:pvp:metadata',
+      'maestro:{p01}:scheduler:pvp:transitions',
+      'maestro:{p01}:scheduler:pvp:hosts',
+      'maestro:{p01}:scheduler:pvp:free',
+      'maestro:{p01}:scheduler:pvp:allocations',
+      'maestro:{p01}:scheduler:pvp:waiting',
+      'maestro:{p01}:events',
+      'maestro:{p01}:resyncs',
+      'maestro:{p01}:allocation-times',
       'maestro:{p01}:scheduler:pvp:ids',
       'maestro:{p01}:scheduler:pvp:ended',
       'maestro:{p01}:scheduler:pvp:early-ends',
       'maestro:{p01}:scheduler:pvp:end-reasons',
       'maestro:{p01}:schedulers',
       'maestro:{p01}:synced',
+      'maestro:{p01}:scheduler:pvp:waiters',
     ]);
     expect(hearingKey).toBe('maestro:{p00}:hearing');
   });
@@ -69,6 +78,12 @@ describe('allPartitionKeys', () => {
   it('names 64 partitions', () => {
     const keys = allPartitionKeys();
     expect(new Set(keys.map((each) => each.synced)).size).toBe(64);
-    expect(keys[7]).toEqual({ schedulers: 'maestro:{p07}:schedulers', synced: 'maestro:{p07}:synced' });
+    expect(keys[7]).toEqual({
+      schedulers: 'maestro:{p07}:schedulers',
+      synced: 'maestro:{p07}:synced',
+      events: 'maestro:{p07}:events',
+      resyncs: 'maestro:{p07}:resyncs',
+      allocationTimes: 'maestro:{p07}:allocation-times',
+    });
   });
 });

@@ -28,6 +28,12 @@ export interface PartitionKeys {
   schedulers: string;
   /** String, present: a watcher has marked a full sync since the store was last empty. */
   synced: string;
+  /** Stream, bounded: each change of a room's status, for those who forward it. */
+  events: string;
+  /** Sorted set: `<scheduler>/<room>` that pinged and is to be announced anew, score = since when (ms). */
+  resyncs: string;
+  /** Sorted set: `<allocation>/<scheduler>`, score = when it ends or is forgotten (ms). */
+  allocationTimes: string;
 }
 
 /** Keys of one scheduler's rooms, and those of its partition. */
@@ -38,7 +44,9 @@ export interface SchedulerKeys extends PartitionKeys {
   counts: string;
   /** Sorted set: room id, score = status * 10^13 + since when (ms). Without validation rooms: what may be given out. */
   byStatus: string;
-  /** Hash: room id -> metadata of the last ping that had any (JSON). */
+  /** Sorted set: `<status>/<version>/<room id>` of each ready or active room that callers may be sent to, score 0: read by version. */
+  free: string;
+  /** Hash: room id -> metadata of the last ping, if it had any (JSON). */
   metadata: string;
   /** Sorted set: room id, score 0: the registry, read in id order. */
   ids: string;
@@ -46,6 +54,16 @@ export interface SchedulerKeys extends PartitionKeys {
   ended: string;
   /** Sorted set: id and reason of a room that ended early, score = when (ms). Forgotten after 10 min, with the key itself. */
   earlyEnds: string;
+  /** Hash: room id -> its last transitions, newest first, one JSON a line. */
+  transitions: string;
+  /** Hash: `a:<allocation>` -> record (JSON), `k:<idempotency key>` -> allocation. */
+  allocations: string;
+  /** Sorted set: id of a waiting caller's allocation, score = its place (grows). */
+  waiting: string;
+  /** Hash: id of a waiting caller's allocation -> what it wants (JSON). */
+  waiters: string;
+  /** Hash: host -> rooms there that have a match or are given out. Validation rooms are not counted. */
+  hosts: string;
   /** Hash: id of an ended validation room -> what the runtime said of its end. Goes 24 h after the last of them. */
   endReasons: string;
 }
@@ -55,7 +73,13 @@ export const hearingKey = `${keyPrefix}${partitionTag(0)}:hearing`;
 
 export function partitionKeys(partition: number): PartitionKeys {
   const start = `${keyPrefix}${partitionTag(partition)}:`;
-  return { schedulers: `${start}schedulers`, synced: `${start}synced` };
+  return {
+    schedulers: `${start}schedulers`,
+    synced: `${start}synced`,
+    events: `${start}events`,
+    resyncs: `${start}resyncs`,
+    allocationTimes: `${start}allocation-times`,
+  };
 }
 
 export function allPartitionKeys(): PartitionKeys[] {
@@ -71,7 +95,13 @@ export function schedulerKeys(scheduler: string): SchedulerKeys {
     rooms: `${start}rooms`,
     counts: `${start}counts`,
     byStatus: `${start}by-status`,
+    free: `${start}free`,
     metadata: `${start}metadata`,
+    transitions: `${start}transitions`,
+    allocations: `${start}allocations`,
+    waiting: `${start}waiting`,
+    waiters: `${start}waiters`,
+    hosts: `${start}hosts`,
     ids: `${start}ids`,
     ended: `${start}ended`,
     earlyEnds: `${start}early-ends`,
@@ -80,8 +110,8 @@ export function schedulerKeys(scheduler: string): SchedulerKeys {
 }
 
 /**
- * The keys in the order in which every room script takes them (`scripts/prelude.lua` names them by position). The hot
- * scripts come first in need, so that a ping sends four keys and not all.
+ * The keys in the order in which every room script takes them (`scripts/prelude.lua` names them by position). What a ping needs
+ * comes first, so that it sends those and not all.
  */
 export function scriptKeys(keys: SchedulerKeys): string[] {
   return [
@@ -89,11 +119,27 @@ export function scriptKeys(keys: SchedulerKeys): string[] {
     keys.counts,
     keys.byStatus,
     keys.metadata,
+    keys.transitions,
+    keys.hosts,
+    keys.free,
+    keys.allocations,
+    keys.waiting,
+    keys.events,
+    keys.resyncs,
+    keys.allocationTimes,
     keys.ids,
     keys.ended,
     keys.earlyEnds,
     keys.endReasons,
     keys.schedulers,
     keys.synced,
+    keys.waiters,
   ];
 }
+
+/** Where a process is told of notices: a channel, which no partition owns. */
+export function noticeChannel(address: string): string {
+  return `${noticeChannelPrefix}${address}`;
+}
+
+export const noticeChannelPrefix = `${keyPrefix}notices:`;

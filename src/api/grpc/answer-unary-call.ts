@@ -1,19 +1,13 @@
 import { create } from '@bufbuild/protobuf';
-import type { MessageInitShape, MessageShape } from '@bufbuild/protobuf';
+import type { DescMessage, MessageInitShape, MessageShape } from '@bufbuild/protobuf';
 import type { ServerUnaryCall, StatusObject, sendUnaryData } from '@grpc/grpc-js';
 import { messageOf } from '../../domain/errors';
 import type { Logger } from '../../ports/logger';
 import { errorAnswerOf, logSurprise } from '../http/answer-error';
-import type { UnaryMethod } from '../http/call-rpc';
+import type { RpcContext, UnaryMethod } from '../http/call-rpc';
 import { malformedField } from '../http/protojson';
 import { decodeBinary, encodeBinary, methodPath } from './grpc-service-definition';
 import { refuseNulText } from './refuse-nul-text';
-
-/** What a handler may want to know about its call besides the message. */
-export interface RpcContext {
-  /** Aborted when nobody waits for the answer any more: the caller cancelled, or its deadline or our limit has passed. */
-  readonly signal: AbortSignal;
-}
 
 export type UnaryRpc<M extends UnaryMethod> = (
   message: MessageShape<M['input']>,
@@ -48,7 +42,8 @@ export function answerUnaryCall<M extends UnaryMethod>(
   };
 }
 
-function decodeRequest<I extends UnaryMethod['input']>(schema: I, bytes: Uint8Array): MessageShape<I> {
+/** @throws DomainError `request.malformed` (invalid_argument). */
+export function decodeRequest<I extends DescMessage>(schema: I, bytes: Uint8Array): MessageShape<I> {
   let message: MessageShape<I>;
   try {
     message = decodeBinary(schema, bytes);

@@ -9,15 +9,17 @@ import type { Registry } from 'prom-client';
 import type { Logger } from '../../ports/logger';
 import { Health } from '../../proto/gen/grpc/health/v1/health_pb';
 import type { UnaryMethod } from '../http/call-rpc';
+import { answerStream } from './answer-stream';
+import type { BidiMethod, BidiRpc } from './answer-stream';
 import { answerUnaryCall } from './answer-unary-call';
 import type { UnaryRpc } from './answer-unary-call';
-import { grpcMethodDefinition } from './grpc-service-definition';
+import { grpcMethodDefinition, methodPath } from './grpc-service-definition';
 import { reflectionService } from './reflection';
 import { grpcService } from './rpc-handlers';
 import type { GrpcService } from './rpc-handlers';
 import { ServingStatus } from './serving-status';
 import type { ReadinessOptions } from './serving-status';
-import { limitCallTime, measureCalls } from './watch-calls';
+import { countMessages, limitCallTime, measureCalls } from './watch-calls';
 
 export interface GrpcServerOptions {
   services: readonly GrpcService[];
@@ -27,8 +29,16 @@ export interface GrpcServerOptions {
   logger: Logger;
   /** Largest message that is read; a larger one is answered with RESOURCE_EXHAUSTED. Bytes. Default: 1 MiB. */
   maxMessageBytes?: number;
-  /** How long a client may take to send a unary request, and we to answer it. Milliseconds. Default: 30 s. */
+  /**
+   * How long a client may take to send a unary request, and we to answer it, besides what a rpc may wait for (`LongestWaits`).
+   * Milliseconds. Default: 30 s.
+   */
   requestTimeoutMs?: number;
+  /**
+   * A connection with calls on it is asked this often whether its other end is there, and dropped when no answer comes in
+   * time: a host that vanished closes nothing. Milliseconds. Default: 30 s and 10 s.
+   */
+  keepAlive?: { timeMs: number; timeoutMs: number };
   metrics?: { registry: Registry };
   readiness?: ReadinessOptions;
 }
@@ -49,11 +59,17 @@ export interface RunningGrpcServer {
  */
 export async function startGrpcServer(options: GrpcServerOptions): Promise<RunningGrpcServer> {
   const { services, host, logger, metrics, requestTimeoutMs = 30_000, maxMessageBytes = 1024 * 1024 } = options;
+  const { keepAlive = { timeMs: 30_000, timeoutMs: 10_000 } } = options;
   quietGrpcLog(logger);
   const server = new Server({
     'grpc.max_receive_message_length': maxMessageBytes,
+    'grpc.keepalive_time_ms': keepAlive.timeMs,
+    'grpc.keepalive_timeout_ms': keepAlive.timeoutMs,
     // `grpc.enable_channelz` stays on: without it, forceShutdown of grpc-js 1.14 forgets to end the connections.
-    interceptors: [...(metrics ? [measureCalls(metrics.registry)] : []), limitCallTime(requestTimeoutMs)],
+    interceptors: [
+      ...(metrics ? [measureCalls(metrics.registry)] : []),
+      limitCallTime(requestTimeoutMs, longestWaits(services)),
+    ],
   });
   const streams = new OpenStreams();
   const registrar: Registrar = {
@@ -65,7 +81,7 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<Runni
     options.readiness,
   );
   const all = [...services, grpcService(Health, servingStatus)];
-  for (const service of all) addService(registrar, service, logger);
+  for (const service of all) addService(registrar, service, logger, metrics?.registry);
   reflectionService(all.map(([service]) => service)).addToServer(registrar);
   const port = await listen(server, host, options.port);
   await servingStatus.start();
@@ -82,24 +98,41 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<Runni
   };
 }
 
+/** By the paths of their methods. */
+function longestWaits(services: readonly GrpcService[]): ReadonlyMap<string, number> {
+  return new Map(
+    services.flatMap(([{ method }, , waits = {}]) =>
+      Object.entries(waits).map(([name, waitMs]) => [methodPath(method[name]!), waitMs ?? 0]),
+    ),
+  );
+}
+
 type Registrar = Pick<Server, 'addService'>;
 
-function addService(server: Registrar, [service, handlers]: GrpcService, logger: Logger): void {
+function addService(
+  server: Registrar,
+  [service, handlers]: GrpcService,
+  logger: Logger,
+  registry: Registry | undefined,
+): void {
   const byName = handlers as Readonly<Record<string, unknown>>;
   const definition: Record<string, ServiceDefinition[string]> = {};
   const implementation: UntypedServiceImplementation = {};
   for (const method of service.methods) {
-    const { localName } = method;
+    const { localName, methodKind } = method;
     const handler = byName[localName];
-    const isUnary = method.methodKind === 'unary';
     // See `answerUnaryCall`: bytes in, bytes out.
-    const codec = isUnary ? { requestDeserialize: identity, responseSerialize: identity } : {};
+    const takesBytes = methodKind === 'unary' || methodKind === 'bidi_streaming';
+    const codec = takesBytes ? { requestDeserialize: identity, responseSerialize: identity } : {};
     definition[localName] = { ...grpcMethodDefinition(method), ...codec };
     if (typeof handler !== 'function') continue;
-    const bound = handler.bind(handlers) as UntypedHandleCall;
-    implementation[localName] = isUnary
-      ? answerUnaryCall(method as UnaryMethod, bound as unknown as UnaryRpc<UnaryMethod>, logger)
-      : bound;
+    const bound: unknown = handler.bind(handlers);
+    if (methodKind === 'unary') {
+      implementation[localName] = answerUnaryCall(method as UnaryMethod, bound as UnaryRpc<UnaryMethod>, logger);
+    } else if (methodKind === 'bidi_streaming') {
+      const counts = countMessages(registry, methodPath(method));
+      implementation[localName] = answerStream(method as BidiMethod, bound as BidiRpc<BidiMethod>, logger, counts);
+    } else implementation[localName] = bound as UntypedHandleCall;
   }
   server.addService(definition, implementation);
 }

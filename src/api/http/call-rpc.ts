@@ -11,6 +11,7 @@ import type {
 import { create } from '@bufbuild/protobuf';
 import { reflect } from '@bufbuild/protobuf/reflect';
 import type { FastifyRequest } from 'fastify';
+import { callSignal } from './call-signals';
 import { decodeQuery, queryWord } from './decode-query';
 import { firstJsonValue } from './first-json-value';
 import { decodeMessage, encodeMessage, malformedField } from './protojson';
@@ -24,7 +25,13 @@ export type UnaryMethod<I extends DescMessage = DescMessage, O extends DescMessa
 
 /** The errors that a route can have of its own. */
 export type RouteErrorKind =
-  'invalid_argument' | 'not_found' | 'already_exists' | 'failed_precondition' | 'aborted' | 'unknown';
+  | 'invalid_argument'
+  | 'not_found'
+  | 'already_exists'
+  | 'failed_precondition'
+  | 'resource_exhausted'
+  | 'aborted'
+  | 'unknown';
 
 /** An error for the documentation: when it comes, and a message as it may be. */
 export interface RouteError {
@@ -41,6 +48,12 @@ export interface BodyChoice {
   fields: readonly [string, ...string[]];
 }
 
+/** What a handler may want to know about its call besides the message. */
+export interface RpcContext {
+  /** Aborted when nobody waits for the answer any more: the caller went away, or its deadline or our limit has passed. */
+  readonly signal: AbortSignal;
+}
+
 /** How an rpc is reached over REST. The verb and the path are said by Nest's own decorators beside it. */
 export interface RpcRoute<M extends UnaryMethod = UnaryMethod> {
   method: M;
@@ -50,6 +63,8 @@ export interface RpcRoute<M extends UnaryMethod = UnaryMethod> {
   input: 'body' | 'query' | 'none' | BodyChoice;
   /** Carries over into the body's message what its JSON says and protobuf's mapping loses. */
   keepFromJson?: (body: Message, json: JsonValue) => void;
+  /** How long the handler may wait for what its caller wants, besides what its work takes. Milliseconds; none when not given. */
+  longestWaitMs?: number;
   /** For the documentation; what every call can answer is added there. */
   errors: Readonly<Partial<Record<RouteErrorKind, RouteError>>>;
 }
@@ -73,12 +88,30 @@ export function bodyField(method: UnaryMethod, jsonName: string): DescField & { 
 export async function callRpc<M extends UnaryMethod>(
   route: RpcRoute<M>,
   request: FastifyRequest,
-  handler: (message: MessageShape<M['input']>) => Promise<MessageInitShape<M['output']>>,
+  handler: (message: MessageShape<M['input']>, context: RpcContext) => Promise<MessageInitShape<M['output']>>,
 ): Promise<JsonObject> {
   const output: M['output'] = route.method.output;
-  const answer = await handler(decodeRequest(route, request));
+  const answer = await handler(decodeRequest(route, request), new RequestContext(request));
   return encodeMessage(output, create(output, answer));
 }
+
+/** The signal is made when it is asked for: most handlers never do. */
+class RequestContext implements RpcContext {
+  constructor(private readonly request: FastifyRequest) {}
+
+  get signal(): AbortSignal {
+    return callSignal(this.request.raw);
+  }
+}
+
+/** What the route that took the request says, through `ApiRpc`; 0 for others. */
+export function longestWaitMs(request: FastifyRequest): number {
+  const config = request.routeOptions.config as Partial<LongestWait> | undefined;
+  return config?.longestWaitMs ?? 0;
+}
+
+/** A route's config, as Fastify keeps it. */
+export type LongestWait = Required<Pick<RpcRoute, 'longestWaitMs'>>;
 
 function decodeRequest<M extends UnaryMethod>(route: RpcRoute<M>, request: FastifyRequest): MessageShape<M['input']> {
   const input: M['input'] = route.method.input;

@@ -1,5 +1,6 @@
 import { DomainError } from '../../domain/errors';
 import { ListOperationsRequestSchema } from '../../proto/gen/api/v1/operations_pb';
+import { DeleteRoomRequestSchema } from '../../proto/gen/maestro/v1/scheduler_rooms_pb';
 import { decodeQuery, queryWord } from './decode-query';
 
 const decode = (query: string): unknown => decodeQuery(ListOperationsRequestSchema, `/x${query}`, ['schedulerName']);
@@ -34,6 +35,23 @@ describe('decodeQuery (management.md 1.2)', () => {
     ['bytes that are not UTF-8', '?stage=%ff', 'invalid escape in the query: "%ff"'],
   ])('refuses %s', (_name, query, message) => {
     expect(() => decode(query)).toThrow(new DomainError('invalid_argument', 'request.malformed', message));
+  });
+});
+
+describe('decodeQuery of a boolean', () => {
+  const drain = (query: string): unknown => decodeQuery(DeleteRoomRequestSchema, `/x${query}`, []);
+
+  it.each([
+    ['?drain=true', { drain: true }],
+    ['?drain=false', { drain: false }],
+    ['', {}],
+  ])('reads "%s"', (query, expected) => {
+    expect(drain(query)).toEqual(expected);
+  });
+
+  it.each(['', '1', 'True', 'yes'])('refuses "%s"', (value) => {
+    const message = `parsing field "drain": "${value}" is neither true nor false`;
+    expect(() => drain(`?drain=${value}`)).toThrow(new DomainError('invalid_argument', 'request.malformed', message));
   });
 });
 

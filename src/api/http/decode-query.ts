@@ -7,8 +7,8 @@ import { malformedField } from './protojson';
  * The fields that a URL's query sets, for `decodeMessage`: names in camelCase or snake_case, unknown ones ignored
  * (`management.md` 1.2). Fields that the path sets are the path's alone.
  *
- * @throws DomainError `request.malformed` (invalid_argument) for a parameter given twice, a number that is none, or bytes
- *         that are no text. The texts are those of v10's gateway where it has one.
+ * @throws DomainError `request.malformed` (invalid_argument) for a parameter given twice, a number or boolean that is none,
+ *         or bytes that are no text. The texts are those of v10's gateway where it has one.
  */
 export function decodeQuery(schema: DescMessage, url: string, pathFields: readonly string[]): JsonObject {
   const given = new Map<DescField, string[]>();
@@ -58,12 +58,18 @@ function onlyValue(name: string, values: readonly string[]): string {
   return value;
 }
 
-function parseValue(field: DescField, value: string): string {
+function parseValue(field: DescField, value: string): string | boolean {
+  if (field.scalar === ScalarType.BOOL) return parseBoolean(field, value);
   if (field.scalar !== ScalarType.UINT32) return value;
   // Decimal digits only: Go's strconv.ParseUint(value, 10, 32).
   if (!/^\d+$/.test(value)) throw malformed(`parsing field "${field.name}": ${JSON.stringify(value)} is not a number`);
   if (Number(value) > 0xffff_ffff) throw malformed(`parsing field "${field.name}": ${value} is out of range`);
   return String(Number(value));
+}
+
+function parseBoolean(field: DescField, value: string): boolean {
+  if (value === 'true' || value === 'false') return value === 'true';
+  throw malformed(`parsing field "${field.name}": ${JSON.stringify(value.slice(0, 60))} is neither true nor false`);
 }
 
 function decodeText(text: string): string {

@@ -6,6 +6,7 @@ import { errorBody, grpcCodeOfStatus } from './error-table';
 
 describe('the error table (management.md 1.3)', () => {
   it.each<[ErrorKind, number, number]>([
+    ['canceled', 1, 499],
     ['unknown', 2, 500],
     ['invalid_argument', 3, 400],
     ['deadline_exceeded', 4, 504],

@@ -28,6 +28,7 @@ export const errorTable: Readonly<Record<ErrorKind, ErrorRow>> = {
   unknown: { grpcCode: grpcCodes.unknown, httpStatus: 500 },
   invalid_argument: { grpcCode: grpcCodes.invalidArgument, httpStatus: 400 },
   deadline_exceeded: { grpcCode: grpcCodes.deadlineExceeded, httpStatus: 504 },
+  canceled: { grpcCode: grpcCodes.canceled, httpStatus: 499 },
   not_found: { grpcCode: grpcCodes.notFound, httpStatus: 404 },
   already_exists: { grpcCode: grpcCodes.alreadyExists, httpStatus: 409 },
   permission_denied: { grpcCode: grpcCodes.permissionDenied, httpStatus: 403 },

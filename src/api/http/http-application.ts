@@ -11,6 +11,8 @@ import { serveOpenApi } from '../openapi/serve-open-api';
 import type { OpenApiTitle } from '../openapi/open-api-document';
 import { answerClientError } from './answer-client-error';
 import { answerError } from './answer-error';
+import { longestWaitMs } from './call-rpc';
+import { endCall } from './call-signals';
 import { errorBody, errorTable, httpErrors } from './error-table';
 import type { ErrorRow } from './error-table';
 import { ErrorFilter } from './error.filter';
@@ -23,7 +25,10 @@ export interface HttpApplicationOptions {
   logger: Logger;
   /** Largest body that is read; a larger one is answered with 413. Bytes. Default: 1 MiB. */
   bodyLimitBytes?: number;
-  /** How long a client may take to send a request, and we to answer it. Milliseconds. Default: 30 s. */
+  /**
+   * How long a client may take to send a request, and we to answer it, besides what the route itself may wait for
+   * (`RpcRoute.longestWaitMs`). Milliseconds. Default: 30 s.
+   */
   requestTimeoutMs?: number;
   /**
    * Host names that this API is known by (`origin-guard.ts`). Without it, every caller passes: only for ports that no
@@ -115,12 +120,18 @@ class WireAdapter extends FastifyAdapter {
       if (refusal === null) done();
       else send(reply, ...refusal);
     });
-    fastify.addHook('onRequest', (_request, reply, done) => {
+    fastify.addHook('onRequest', (request, reply, done) => {
       // Not Fastify's `handlerTimeout`: it makes an AbortSignal and a DOMException for every request.
-      const timer = setTimeout(() => {
-        if (!reply.sent) send(reply, errorTable.deadline_exceeded, 'the request took too long and was given up');
-      }, requestTimeoutMs);
-      reply.raw.once('close', () => clearTimeout(timer));
+      const timer = setTimeout(
+        () => {
+          if (!reply.sent) send(reply, errorTable.deadline_exceeded, 'the request took too long and was given up');
+        },
+        requestTimeoutMs + longestWaitMs(request),
+      );
+      reply.raw.once('close', () => {
+        clearTimeout(timer);
+        endCall(request.raw);
+      });
       done();
     });
     fastify.addHook('onRequest', (request, _reply, done) => {

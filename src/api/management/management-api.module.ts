@@ -7,16 +7,24 @@ import { OperationsHandlers } from './operations-handlers';
 import { OperationsController } from './operations.controller';
 import { SchedulerPlansController } from './scheduler-plans.controller';
 import { SchedulerPlansHandlers } from './scheduler-plans-handlers';
+import { SchedulerRoomsController } from './scheduler-rooms.controller';
+import { SchedulerRoomsHandlers } from './scheduler-rooms-handlers';
 import { SchedulersHandlers } from './schedulers-handlers';
 import { SchedulersController } from './schedulers.controller';
 
 export const managementOpenApi: OpenApiTitle = {
   title: 'Maestro management API',
-  description: 'Schedulers, their versions and their operations: what operators call.',
+  description: 'Schedulers, their versions, rooms and operations: what operators call.',
 };
 
 /** What answers the rpcs, over REST and gRPC alike. */
-const handlers = [SchedulersHandlers, SchedulerPlansHandlers, OperationsHandlers, OperationDetailsHandlers];
+const handlers = [
+  SchedulersHandlers,
+  SchedulerPlansHandlers,
+  SchedulerRoomsHandlers,
+  OperationsHandlers,
+  OperationDetailsHandlers,
+];
 
 /** The management API. `features` brings the services that the handlers call: modules that export them, or providers. */
 @Module({})
@@ -25,7 +33,13 @@ export class ManagementApiModule {
     return {
       module: ManagementApiModule,
       imports: features.imports ?? [],
-      controllers: [SchedulersController, SchedulerPlansController, OperationsController, OperationDetailsController],
+      controllers: [
+        SchedulersController,
+        SchedulerPlansController,
+        SchedulerRoomsController,
+        OperationsController,
+        OperationDetailsController,
+      ],
       providers: [...(features.providers ?? []), ...handlers],
       // The gRPC server calls the same handlers.
       exports: handlers,

@@ -2,12 +2,14 @@ import type { INestApplicationContext } from '@nestjs/common';
 import { OperationsService } from '../../proto/gen/api/v1/operations_pb';
 import { SchedulersService } from '../../proto/gen/api/v1/schedulers_pb';
 import { OperationDetailsService } from '../../proto/gen/maestro/v1/operation_details_pb';
+import { SchedulerRoomsService } from '../../proto/gen/maestro/v1/scheduler_rooms_pb';
 import { SchedulerPlansService } from '../../proto/gen/maestro/v1/scheduler_plans_pb';
 import { grpcService } from '../grpc/rpc-handlers';
 import type { GrpcService } from '../grpc/rpc-handlers';
 import { OperationDetailsHandlers } from './operation-details-handlers';
 import { OperationsHandlers } from './operations-handlers';
 import { SchedulerPlansHandlers } from './scheduler-plans-handlers';
+import { SchedulerRoomsHandlers } from './scheduler-rooms-handlers';
 import { SchedulersHandlers } from './schedulers-handlers';
 
 /** The management API over gRPC: the handlers that REST calls, found in the running application. */
@@ -15,6 +17,7 @@ export function managementGrpcServices(application: Pick<INestApplicationContext
   return [
     grpcService(SchedulersService, application.get(SchedulersHandlers)),
     grpcService(SchedulerPlansService, application.get(SchedulerPlansHandlers)),
+    grpcService(SchedulerRoomsService, application.get(SchedulerRoomsHandlers)),
     grpcService(OperationsService, application.get(OperationsHandlers)),
     grpcService(OperationDetailsService, application.get(OperationDetailsHandlers)),
   ];

@@ -43,6 +43,19 @@ export const unknownOperation: RouteError = {
   when: 'There is no such scheduler, or no such operation of it.',
   example: 'operation 1b6f2c9e-6a0e-4c1c-9a55-5f1f0a3c8d10 not found in scheduler arena-eu',
 };
+export const invalidRoomListing: RouteError = {
+  when: 'The status or the page is none that there is.',
+  example: 'perPage must be from 1 to 1000, got 0',
+};
+export const unknownRoom: RouteError = {
+  when: 'There is no such scheduler, or no such room of it.',
+  example: 'room arena-eu-x7k2p not found in scheduler arena-eu',
+};
+export const undrainableRoom: RouteError = {
+  when: 'The room was to be drained, and only tries a version.',
+  example:
+    'room arena-eu-x7k2p of scheduler arena-eu only tries a version: no player is in it, and it goes with its operation',
+};
 export const operationEnded: RouteError = {
   when: 'The operation has ended.',
   example: 'cannot cancel operation since status "finished" is a final status',

@@ -1,8 +1,9 @@
 import { applyDecorators, HttpCode } from '@nestjs/common';
+import { RouteConfig } from '@nestjs/platform-fastify';
 import { ApiBody, ApiExtension, ApiOperation, ApiParam, ApiQuery, ApiResponse } from '@nestjs/swagger';
 import { comments } from '../../proto/gen/comments';
 import { bodyField } from '../http/call-rpc';
-import type { BodyChoice, RouteErrorKind, RpcRoute, UnaryMethod } from '../http/call-rpc';
+import type { BodyChoice, LongestWait, RouteErrorKind, RpcRoute, UnaryMethod } from '../http/call-rpc';
 import { errorTable, httpErrors } from '../http/error-table';
 import { errorResponses } from './error-responses';
 import type { DocumentedError } from './error-responses';
@@ -50,6 +51,9 @@ export function ApiRpc<M extends UnaryMethod>(route: RpcRoute<M>): MethodDecorat
   const { method, input } = route;
   return applyDecorators(
     HttpCode(200),
+    ...(route.longestWaitMs === undefined
+      ? []
+      : [RouteConfig({ longestWaitMs: route.longestWaitMs } satisfies LongestWait)]),
     ApiOperation({
       operationId: method.name,
       summary: comments[`${method.parent.typeName}.${method.name}`] ?? method.name,

@@ -1,6 +1,9 @@
 import { Module } from '@nestjs/common';
 import type { DynamicModule, ModuleMetadata } from '@nestjs/common';
 import type { OpenApiTitle } from '../openapi/open-api-document';
+import { AllocationsHandlers } from './allocations-handlers';
+import { AllocationsController } from './allocations.controller';
+import { RoomStreamsHandlers } from './room-streams-handlers';
 import { RoomsHandlers } from './rooms-handlers';
 import { RoomsController } from './rooms.controller';
 
@@ -16,10 +19,10 @@ export class RoomsApiModule {
     return {
       module: RoomsApiModule,
       imports: features.imports ?? [],
-      controllers: [RoomsController],
-      providers: [...(features.providers ?? []), RoomsHandlers],
+      controllers: [RoomsController, AllocationsController],
+      providers: [...(features.providers ?? []), RoomsHandlers, AllocationsHandlers, RoomStreamsHandlers],
       // The gRPC server calls the same handlers.
-      exports: [RoomsHandlers],
+      exports: [RoomsHandlers, AllocationsHandlers, RoomStreamsHandlers],
     };
   }
 }

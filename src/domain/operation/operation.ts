@@ -23,7 +23,7 @@ export interface OperationInputs {
 }
 export type OperationDefinition = keyof OperationInputs;
 
-/** v10's reasons, as they appear in the input of `remove_rooms` and on what the runtime records. */
+/** v10's reasons, and ours at the end, as they appear in the input of `remove_rooms` and on what the runtime records. */
 export type RemovalReason =
   | 'scale_down'
   | 'expired_room'
@@ -32,6 +32,10 @@ export type RemovalReason =
   | 'switch_version_rollback'
   | 'switch_version_replace'
   | 'rolling_update_replace'
+  /** An operator named the room: no match spares it. */
+  | 'deleted_by_name'
+  /** It was drained, and is empty. */
+  | 'drained'
   | 'scheduler_deleted';
 
 /**

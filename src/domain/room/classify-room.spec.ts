@@ -3,7 +3,12 @@ import { aRoom } from './room.fixture';
 import { roomStatuses, type Room } from './room';
 
 const nowMs = 1_000_000;
-const limits = { pingTimeoutMs: 240_000, initializationTimeoutMs: 120_000, deletionTimeoutMs: 100_000 };
+const limits = {
+  pingTimeoutMs: 240_000,
+  initializationTimeoutMs: 120_000,
+  deletionTimeoutMs: 100_000,
+  drainConfirmMs: 10_000,
+};
 const ago = (ms: number): number => nowMs - ms;
 
 describe('classifyRoom', () => {
@@ -210,9 +215,53 @@ describe('classifyRoom', () => {
       room: { status: 'ready', runningMatches: 1, lastPingAtMs: ago(240_001) },
       expected: 'available',
     },
+    {
+      sentence: 'a draining room with a match is no capacity, and stays',
+      room: { status: 'occupied', runningMatches: 1, drainingSinceMs: ago(500_000) },
+      expected: 'draining',
+    },
+    {
+      sentence: 'a draining room that is empty is drained after the confirm delay',
+      room: { drainingSinceMs: ago(10_000) },
+      expected: 'drained',
+    },
+    {
+      sentence: 'a draining room that is empty waits for it',
+      room: { drainingSinceMs: ago(9_999) },
+      expected: 'draining',
+    },
+    {
+      sentence: 'a draining room that comes up is drained, so that nobody waits for it',
+      room: { status: 'pending', statusSinceMs: ago(20_000), lastPingAtMs: null, drainingSinceMs: ago(10_000) },
+      expected: 'drained',
+    },
+    {
+      sentence: 'a draining room in error is drained at once, not after the time to come back',
+      room: { status: 'error', statusSinceMs: ago(1), drainingSinceMs: ago(10_000), instance: { status: 'error' } },
+      expected: 'drained',
+    },
+    {
+      sentence: 'a draining room that falls silent expires like any other',
+      room: { drainingSinceMs: ago(300_000), lastPingAtMs: ago(240_001) },
+      expected: 'expired ping_timeout',
+    },
+    {
+      sentence: 'a draining room with a match needs a second signal to expire, too',
+      room: { status: 'occupied', runningMatches: 1, drainingSinceMs: ago(300_000), lastPingAtMs: ago(240_001) },
+      expected: 'draining',
+    },
+    {
+      sentence: 'a draining room that terminates is on its way already',
+      room: { status: 'terminating', statusSinceMs: ago(1), drainingSinceMs: ago(300_000) },
+      expected: 'ignored terminating',
+    },
+    {
+      sentence: 'a draining validation room is left to its operation',
+      room: { validation: true, drainingSinceMs: ago(300_000) },
+      expected: 'ignored validation',
+    },
   ];
-  const say = (result: RoomClass): string =>
-    result.class === 'available' ? 'available' : `${result.class} ${result.reason}`;
+  const say = (result: RoomClass): string => ('reason' in result ? `${result.class} ${result.reason}` : result.class);
 
   test.each(rows)('$sentence', ({ room, hearingSinceMs = 0, expected }) => {
     expect(say(classifyRoom(aRoom(room), { nowMs, hearingSinceMs, limits }))).toBe(expected);

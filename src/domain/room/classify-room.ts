@@ -1,3 +1,4 @@
+import { judgeDraining } from './judge-draining';
 import { hasMatch, type Room } from './room';
 
 export interface RoomLimits {
@@ -7,6 +8,8 @@ export interface RoomLimits {
   initializationTimeoutMs: number;
   /** How long a terminating room may take to go. */
   deletionTimeoutMs: number;
+  /** How long a room drains at least before it goes. */
+  drainConfirmMs: number;
 }
 
 export interface HearingFacts {
@@ -24,6 +27,10 @@ export type RoomClass =
   | { class: 'available' }
   /** To be removed now; no capacity. */
   | { class: 'expired'; reason: ExpiryReason }
+  /** Gets no new players, hence no capacity; goes once it is empty. `lookAtMs`: when time alone may have made it so. */
+  | { class: 'draining'; lookAtMs: number | null }
+  /** It drained, and is empty: to be removed now; no capacity. */
+  | { class: 'drained' }
   /** Neither: no capacity, and left alone. */
   | { class: 'ignored'; reason: 'validation' | 'terminating' | 'error' };
 
@@ -74,9 +81,16 @@ function isSilentTooLong(room: Room, facts: HearingFacts, { pingTimeoutMs }: Roo
  * - `terminating` expires by how long it terminates. v10 takes the age of its last ping, so that a room which pings through
  *   its end never expires, and one that was silent before is not given the time to end.
  * - `error` is removed after the time that a room has to come up; v10 keeps it until a scale-down, if there ever is one.
+ * - A draining room is replaced at once, and goes once it is empty (`judgeDraining`); it expires like any other. v10 drains none.
  */
-export function classifyRoom(room: Room, { limits, ...facts }: HearingFacts & { limits: RoomLimits }): RoomClass {
+export function classifyRoom(room: Room, facts: HearingFacts & { limits: RoomLimits }): RoomClass {
   if (room.validation) return { class: 'ignored', reason: 'validation' };
+  const verdict = classifyByStatus(room, facts);
+  if (room.drainingSinceMs === null || room.status === 'terminating' || verdict.class === 'expired') return verdict;
+  return judgeDraining(room, { ...facts, drainConfirmMs: facts.limits.drainConfirmMs });
+}
+
+function classifyByStatus(room: Room, { limits, ...facts }: HearingFacts & { limits: RoomLimits }): RoomClass {
   const inStatusMs = facts.nowMs - Math.max(room.statusSinceMs, room.adoptedAtMs ?? 0);
   switch (room.status) {
     case 'terminated':

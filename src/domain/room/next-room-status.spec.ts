@@ -44,24 +44,24 @@ const v10 = readTable(`
 `);
 
 const ours = readTable(`
-  pending     pending     unready     ready       occupied    terminating error       terminated active      refused
-  unready     unready     unready     ready       occupied    terminating error       terminated active      refused
+  pending     pending     unready     ready       occupied    terminating error       terminated active      allocated
+  unready     unready     unready     ready       occupied    terminating error       terminated active      allocated
   ready       unready     unready     ready       occupied    terminating error       terminated active      allocated
-  occupied    unready     unready     ready       occupied    terminating error       terminated active      refused
+  occupied    unready     unready     ready       occupied    terminating error       terminated active      allocated
   terminating terminating terminating terminating terminating terminating terminating terminated terminating terminating
-  error       unready     unready     ready       occupied    terminating error       terminated active      refused
+  error       unready     unready     ready       occupied    terminating error       terminated active      allocated
   terminated  refused     refused     refused     refused     refused     refused     terminated refused     refused
-  active      unready     unready     ready       occupied    terminating error       terminated active      refused
-  allocated   allocated   allocated   ready       occupied    terminating error       terminated active      allocated
+  active      unready     unready     ready       occupied    terminating error       terminated active      allocated
+  allocated   unready     unready     ready       occupied    terminating error       terminated active      allocated
 `);
 
 const whyWeDiffer: [RegExp, string][] = [
   [/^terminating -> /, 'a dying room never comes back'],
   [/ -> terminated$/, 'a room may die without a farewell'],
-  [/^allocated -> (pending|unready)$/, 'a caller was given this room'],
   [/ -> pending$/, 'pending is for rooms that never were up'],
   [/^pending -> active$/, 'a room for several matches may start with some'],
   [/^error -> (occupied|active)$/, 'a room may recover with its matches'],
+  [/ -> allocated$/, 'a room may recover with the caller that it was given to'],
 ];
 
 interface Cell {
@@ -134,36 +134,43 @@ describe('nextRoomStatus', () => {
     ping: PingStatus;
     instance?: InstanceStatus;
     matches?: MatchLoad;
-    allocationHolds?: boolean;
+    hasOpenAllocation?: boolean;
     next: RoomStatus | 'refused';
   }
   const rows: Row[] = [
     {
-      sentence: 'a room allocated 2 minutes ago that still says ready stays allocated',
+      sentence: 'a room that was given to a caller and still says ready stays allocated',
       current: 'allocated',
       ping: 'ready',
-      allocationHolds: true,
+      hasOpenAllocation: true,
       next: 'allocated',
     },
     {
-      sentence: 'a room allocated 2 minutes ago that says occupied is occupied',
+      sentence: 'a room that was given to a caller and says occupied is occupied',
       current: 'allocated',
       ping: 'occupied',
-      allocationHolds: true,
+      hasOpenAllocation: true,
       next: 'occupied',
     },
     {
-      sentence: 'a room allocated 10 minutes ago (or who knows when) that says ready is ready again',
+      sentence: 'an allocated room whose allocation is over and that says ready is ready again',
       current: 'allocated',
       ping: 'ready',
       next: 'ready',
+    },
+    {
+      sentence: 'an allocated room whose allocation is over and whose instance is not ready is unready',
+      current: 'allocated',
+      ping: 'ready',
+      instance: 'pending',
+      next: 'unready',
     },
     {
       sentence: 'an allocated room whose instance dies is terminating, whatever the allocation',
       current: 'allocated',
       ping: 'ready',
       instance: 'terminating',
-      allocationHolds: true,
+      hasOpenAllocation: true,
       next: 'terminating',
     },
     {
@@ -171,45 +178,38 @@ describe('nextRoomStatus', () => {
       current: 'allocated',
       ping: 'ready',
       instance: 'pending',
-      allocationHolds: true,
+      hasOpenAllocation: true,
       next: 'allocated',
     },
     {
-      sentence: 'an allocation does not concern a room that is not allocated',
-      current: 'occupied',
+      sentence: 'a room that failed and recovers while a caller still holds it is allocated again',
+      current: 'error',
       ping: 'ready',
-      allocationHolds: true,
+      hasOpenAllocation: true,
+      next: 'allocated',
+    },
+    {
+      sentence: 'a room that failed while a caller holds it is an error room, whatever the allocation',
+      current: 'allocated',
+      ping: 'ready',
+      instance: 'error',
+      hasOpenAllocation: true,
+      next: 'error',
+    },
+    {
+      sentence: 'a room for several matches is ready although a slot of it was given to a caller',
+      current: 'ready',
+      ping: 'ready',
+      matches: 'none',
+      hasOpenAllocation: true,
       next: 'ready',
     },
     {
-      sentence: 'an allocated room for several matches that has some is active at once',
-      current: 'allocated',
-      ping: 'occupied',
-      matches: 'some',
-      allocationHolds: true,
-      next: 'active',
-    },
-    {
-      sentence: 'an allocated room for several matches that is full is occupied',
-      current: 'allocated',
-      ping: 'occupied',
-      matches: 'full',
-      allocationHolds: true,
-      next: 'occupied',
-    },
-    {
-      sentence: 'an allocated room for several matches that says occupied but counts none is not given out again',
-      current: 'allocated',
-      ping: 'occupied',
-      matches: 'none',
-      allocationHolds: true,
-      next: 'allocated',
-    },
-    {
-      sentence: 'an allocated room for several matches whose allocation lapsed follows its matches',
+      sentence: 'a room that was allocated for one match and now takes several follows its matches',
       current: 'allocated',
       ping: 'ready',
       matches: 'some',
+      hasOpenAllocation: true,
       next: 'active',
     },
     {
@@ -296,8 +296,8 @@ describe('nextRoomStatus', () => {
 
   test.each(rows)(
     '$sentence',
-    ({ current, ping, instance = 'ready', matches = 'single', allocationHolds = false, next }) => {
-      expect(nextRoomStatus({ current, ping, instance, matches, allocationHolds })).toBe(next);
+    ({ current, ping, instance = 'ready', matches = 'single', hasOpenAllocation = false, next }) => {
+      expect(nextRoomStatus({ current, ping, instance, matches, hasOpenAllocation })).toBe(next);
     },
   );
 
@@ -305,7 +305,7 @@ describe('nextRoomStatus', () => {
     ping: fc.constantFrom(...pingStatuses),
     instance: fc.constantFrom(...instanceStatuses),
     matches: fc.constantFrom(...matchLoads),
-    allocationHolds: fc.boolean(),
+    hasOpenAllocation: fc.boolean(),
   });
   /** Every status that a room passes through while it hears this news. */
   const follow = (start: RoomStatus, story: Omit<StatusFacts, 'current'>[]): RoomStatus[] => {
@@ -335,10 +335,12 @@ describe('nextRoomStatus', () => {
     );
   });
 
-  test('no ping or instance news makes a room allocated that was not', () => {
+  test('without an open allocation, or with several matches, no room is allocated', () => {
     fc.assert(
       fc.property(fc.constantFrom(...roomStatuses), news, (current, facts) => {
-        if (current !== 'allocated') expect(nextRoomStatus({ current, ...facts })).not.toBe('allocated');
+        const { matches, hasOpenAllocation } = facts;
+        fc.pre(matches !== 'single' || !hasOpenAllocation);
+        expect(nextRoomStatus({ current, ...facts })).not.toBe('allocated');
       }),
     );
   });
@@ -351,10 +353,11 @@ describe('nextRoomStatus', () => {
     );
   });
 
-  test('a held allocation is never given out again', () => {
+  test('a room for one match is never ready while a caller holds it', () => {
     fc.assert(
-      fc.property(news, (facts) => {
-        expect(nextRoomStatus({ current: 'allocated', ...facts, allocationHolds: true })).not.toBe('ready');
+      fc.property(fc.constantFrom(...roomStatuses), news, (current, facts) => {
+        const given = { ...facts, matches: 'single', hasOpenAllocation: true } as const;
+        expect(nextRoomStatus({ current, ...given })).not.toBe('ready');
       }),
     );
   });
@@ -369,8 +372,8 @@ describe('statusTable', () => {
       for (const ping of pingStatuses)
         for (const instance of instanceStatuses)
           for (const matches of matchLoads)
-            for (const allocationHolds of [false, true]) {
-              const facts = { current, ping, instance, matches, allocationHolds };
+            for (const hasOpenAllocation of [false, true]) {
+              const facts = { current, ping, instance, matches, hasOpenAllocation };
               const index = statusTableIndex(facts);
               const next = nextRoomStatus(facts);
               expect(table[index]).toBe(next === 'refused' ? '-' : String(roomStatuses.indexOf(next)));
@@ -381,13 +384,13 @@ describe('statusTable', () => {
   });
 
   test('is in the order that the scripts compute', () => {
-    // current occupied (3), ping ready (1), instance ready (2), load some (2), allocation holds (1)
+    // current occupied (3), ping ready (1), instance ready (2), load some (2), with an open allocation (1)
     const facts = {
       current: 'occupied',
       ping: 'ready',
       instance: 'ready',
       matches: 'some',
-      allocationHolds: true,
+      hasOpenAllocation: true,
     } as const;
     expect(statusTableIndex(facts)).toBe((((3 * 5 + 1) * 5 + 2) * 4 + 2) * 2 + 1);
   });

@@ -24,8 +24,8 @@ export interface StatusFacts {
   ping: PingStatus;
   instance: InstanceStatus;
   matches: MatchLoad;
-  /** Whether the room was allocated no longer ago than the allocation's time to live. */
-  allocationHolds: boolean;
+  /** Whether a slot of it is given to a caller, and it has not reported that match yet. */
+  hasOpenAllocation: boolean;
 }
 
 type Transitions = Readonly<Record<RoomStatus, RoomStatus | 'refused'>>;
@@ -40,7 +40,7 @@ const wherePossible: Transitions = {
   error: 'error',
   terminated: 'terminated',
   active: 'active',
-  allocated: 'refused',
+  allocated: 'allocated',
 };
 
 /**
@@ -50,15 +50,13 @@ const wherePossible: Transitions = {
  * - A terminating room stays so until it is terminated; a late `ready` does not bring it back (v10's row e).
  * - A terminated room is the end; everything else is refused.
  * - A room may die at once, from any status (row a).
- * - A room that was up and whose instance is not ready is `unready`, hence not allocatable (row b). An allocated one stays
- *   allocated: a caller was given it.
- * - A room may start, or recover, with matches (rows c and d).
- * - Only a ready room becomes allocated.
+ * - A room that was up and whose instance is not ready is `unready`, hence not allocatable (row b).
+ * - A room may start, or recover, with matches (rows c and d), and recover with the caller that it was given to.
  */
 export const roomTransitions: Readonly<Record<RoomStatus, Transitions>> = {
   pending: { ...wherePossible, pending: 'pending' },
   unready: wherePossible,
-  ready: { ...wherePossible, allocated: 'allocated' },
+  ready: wherePossible,
   occupied: wherePossible,
   terminating: {
     pending: 'terminating',
@@ -84,46 +82,47 @@ export const roomTransitions: Readonly<Record<RoomStatus, Transitions>> = {
     allocated: 'refused',
   },
   active: wherePossible,
-  allocated: { ...wherePossible, pending: 'allocated', unready: 'allocated', allocated: 'allocated' },
+  allocated: wherePossible,
 };
 
 const statusesByLoad = { none: 'ready', some: 'active', full: 'occupied' } as const;
 
 /** The status that ping, instance, matches and allocation ask for, whether or not the room can get there. */
-function wantedStatus({ current, ping, instance, matches, allocationHolds }: StatusFacts): RoomStatus {
+function wantedStatus({ current, ping, instance, matches, hasOpenAllocation }: StatusFacts): RoomStatus {
   const composed = composeRoomStatus(ping, instance);
-  const isHeld = current === 'allocated' && allocationHolds;
-  if (isHeld && composed === 'ready') return 'allocated';
-  if (matches === 'single' || (composed !== 'ready' && composed !== 'occupied')) return composed;
-  const byLoad = statusesByLoad[matches];
-  return isHeld && byLoad === 'ready' ? 'allocated' : byLoad;
+  if (matches !== 'single') {
+    return composed === 'ready' || composed === 'occupied' ? statusesByLoad[matches] : composed;
+  }
+  const isNotUpNow = composed === 'pending' || composed === 'unready';
+  const isGiven = composed === 'ready' || (current === 'allocated' && isNotUpNow);
+  return hasOpenAllocation && isGiven ? 'allocated' : composed;
 }
 
 /**
  * The status that a room takes after a ping or news of its instance; `refused` when it is over and cannot take any
  * (the caller then keeps the status).
  *
- * An allocated room that still says `ready` stays allocated while the allocation holds, and is ready again after. A room
- * for several matches follows its running matches, not its own word; v10 lets an allocated one be `occupied` for one ping
- * although it has free slots, here it is `active` at once (`rooms.md` 2.3).
+ * A room for one match that says `ready` is `allocated` as long as it has an open allocation, also while its instance is not
+ * ready for a moment, and is what ping and instance say once it has none. A room for several matches follows its running
+ * matches, not its own word, and never is `allocated`: what is given of it is counted by slots.
  */
 export function nextRoomStatus(facts: StatusFacts): RoomStatus | 'refused' {
   return roomTransitions[facts.current][wantedStatus(facts)];
 }
 
 /** Where `statusTable` holds the answer for these facts: a number from 0 to 1799. */
-export function statusTableIndex({ current, ping, instance, matches, allocationHolds }: StatusFacts): number {
+export function statusTableIndex({ current, ping, instance, matches, hasOpenAllocation }: StatusFacts): number {
   const row =
     (roomStatuses.indexOf(current) * pingStatuses.length + pingStatuses.indexOf(ping)) * instanceStatuses.length;
   return (
     ((row + instanceStatuses.indexOf(instance)) * matchLoads.length + matchLoads.indexOf(matches)) * 2 +
-    Number(allocationHolds)
+    Number(hasOpenAllocation)
   );
 }
 
 /**
  * `nextRoomStatus` as data, one character per combination: the digit of the status in `roomStatuses`, or `-` for refused.
- * Order, outermost first: current status (9), ping (5), instance (5), match load (4), allocation does not hold or holds (2).
+ * Order, outermost first: current status (9), ping (5), instance (5), match load (4), without or with an open allocation (2).
  * The store's Lua scripts index this string, so that no rule is written twice (`architecture.md` 5).
  */
 export function statusTable(): string {
@@ -132,8 +131,8 @@ export function statusTable(): string {
     for (const ping of pingStatuses)
       for (const instance of instanceStatuses)
         for (const matches of matchLoads)
-          for (const allocationHolds of [false, true]) {
-            const next = nextRoomStatus({ current, ping, instance, matches, allocationHolds });
+          for (const hasOpenAllocation of [false, true]) {
+            const next = nextRoomStatus({ current, ping, instance, matches, hasOpenAllocation });
             table += next === 'refused' ? '-' : roomStatuses.indexOf(next);
           }
   return table;

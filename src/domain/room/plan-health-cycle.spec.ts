@@ -5,7 +5,12 @@ import { aRoom } from './room.fixture';
 import { hasMatch, instanceStatuses, roomStatuses, type Room } from './room';
 
 const nowMs = 1_000_000;
-const limits = { pingTimeoutMs: 240_000, initializationTimeoutMs: 120_000, deletionTimeoutMs: 100_000 };
+const limits = {
+  pingTimeoutMs: 240_000,
+  initializationTimeoutMs: 120_000,
+  deletionTimeoutMs: 100_000,
+  drainConfirmMs: 10_000,
+};
 const ago = (ms: number): number => nowMs - ms;
 
 function plan({ replicas, ...changes }: Partial<HealthFacts> & { replicas?: number }): HealthPlan {
@@ -47,6 +52,7 @@ describe('planHealthCycle', () => {
       add: 0,
       removeIds: [],
       expired: [],
+      drainedIds: [],
       desired: 3,
       available: 3,
       formula: 'roomsReplicas = 3',
@@ -257,6 +263,79 @@ describe('planHealthCycle', () => {
     });
   });
 
+  describe('of rooms that drain', () => {
+    const busy = { status: 'occupied', runningMatches: 1 } as const;
+
+    test('an occupied one is replaced at once, and stays', () => {
+      const result = plan({
+        rooms: [...fleet(2), aRoom({ ...busy, id: 'leaving', drainingSinceMs: nowMs })],
+        replicas: 3,
+      });
+      expect(result).toMatchObject({
+        add: 1,
+        removeIds: [],
+        expired: [],
+        drainedIds: [],
+        available: 2,
+        nextLookAtMs: null,
+      });
+    });
+
+    test('an empty one is replaced at once, and goes when its delay is over', () => {
+      const rooms = [...fleet(2), aRoom({ id: 'leaving', drainingSinceMs: ago(4_000) })];
+      expect(plan({ rooms, replicas: 3 })).toMatchObject({ add: 1, drainedIds: [], nextLookAtMs: nowMs + 6_000 });
+      const later = plan({ rooms: [...rooms, aRoom({ id: 'successor' })], replicas: 3, nowMs: nowMs + 6_000 });
+      expect(later).toMatchObject({ add: 0, removeIds: [], drainedIds: ['leaving'], nextLookAtMs: null });
+      expect(isEmptyPlan(later)).toBe(false);
+    });
+
+    test('it is no candidate of a scale-down, however many are too many', () => {
+      const rooms = [...fleet(2), ...fleet(2, { drainingSinceMs: ago(1) }, 'leaving')];
+      expect(plan({ rooms, replicas: 0 })).toMatchObject({ removeIds: ['room-0', 'room-1'], drainedIds: [] });
+    });
+
+    test('one that is drained is removed once, also while rooms are scaled down', () => {
+      const rooms = [...fleet(2), ...fleet(2, { drainingSinceMs: ago(60_000) }, 'leaving')];
+      expect(plan({ rooms, replicas: 0 })).toMatchObject({
+        removeIds: ['room-0', 'room-1'],
+        drainedIds: ['leaving-0', 'leaving-1'],
+      });
+    });
+
+    test('the next look is for the first of them that may go', () => {
+      const rooms = [3_000, 9_000, 6_000].map((ms) => aRoom({ id: `leaving-${ms}`, drainingSinceMs: ago(ms) }));
+      expect(plan({ rooms }).nextLookAtMs).toBe(nowMs + 1_000);
+    });
+
+    test('the next look is for it when starts wait for longer', () => {
+      const earlyEnds = { count: 12, lastAtMs: nowMs, lastReason: '' };
+      const rooms = [aRoom({ drainingSinceMs: ago(9_000) })];
+      expect(plan({ rooms, replicas: 1, earlyEnds })).toMatchObject({ add: 0, nextLookAtMs: nowMs + 1_000 });
+      expect(plan({ replicas: 1, earlyEnds }).nextLookAtMs).toBeGreaterThan(nowMs + 1_000);
+    });
+
+    test('one that falls silent together with others neither goes nor counts', () => {
+      const silent = { lastPingAtMs: ago(240_001) };
+      const rooms = [...fleet(4, silent), ...fleet(2, { ...silent, drainingSinceMs: ago(500_000) }, 'leaving')];
+      const result = plan({ rooms, replicas: 4 });
+      expect(result).toMatchObject({ add: 0, expired: [], drainedIds: [], available: 4 });
+      expect(codes(result)).toEqual(['mass_silence']);
+    });
+
+    test('one that was heard last when the others were waits, too, until it is clear that it was not we who are deaf', () => {
+      const quiet = { lastPingAtMs: ago(120_001) };
+      const rooms = [...fleet(4, quiet), ...fleet(2, { ...quiet, drainingSinceMs: ago(200_000) }, 'leaving')];
+      expect(plan({ rooms, replicas: 4 })).toMatchObject({ add: 0, expired: [], drainedIds: [] });
+      const heard = rooms.map((room) => ({ ...room, lastPingAtMs: ago(1) }));
+      expect(plan({ rooms: heard, replicas: 4 }).drainedIds).toEqual(['leaving-0', 'leaving-1']);
+    });
+
+    test('what the policy wants free is free without them', () => {
+      const rooms = fleet(2, { drainingSinceMs: nowMs });
+      expect(plan({ rooms, scheduler: autoscaled(buffer(2)) })).toMatchObject({ add: 2, available: 0 });
+    });
+  });
+
   describe('over many cycles', () => {
     interface Simulated {
       room: Room;
@@ -274,6 +353,7 @@ describe('planHealthCycle', () => {
         statusSinceMs: past,
         createdAtMs: past,
         adoptedAtMs: fc.option(past, { freq: 3 }),
+        drainingSinceMs: fc.option(past, { freq: 3 }),
         instance: fc.constantFrom(...instanceStatuses),
         hung: fc.nat(4).map((n) => n === 0),
       })
@@ -315,7 +395,7 @@ describe('planHealthCycle', () => {
             const now = nowMs + cycle * 30_000;
             const result = plan({ rooms: world.map(({ room }) => room), scheduler, nowMs: now, addLimit, removeLimit });
             last = result;
-            const { add, removeIds, expired, available, desired } = result;
+            const { add, removeIds, expired, drainedIds, available, desired } = result;
             if (available === null || desired === null) throw new Error('the store is complete');
 
             promise('adds or removes, never both', add === 0 || removeIds.length === 0);
@@ -325,14 +405,18 @@ describe('planHealthCycle', () => {
             );
             const tooMany = Math.max(0, available - desired);
             promise('removes what is too many, within the limit', removeIds.length <= Math.min(removeLimit, tooMany));
-            const gone = new Set([...removeIds, ...expired.map(({ id }) => id)]);
-            promise('names a room once', gone.size === removeIds.length + expired.length);
+            const gone = new Set([...removeIds, ...expired.map(({ id }) => id), ...drainedIds]);
+            promise('names a room once', gone.size === removeIds.length + expired.length + drainedIds.length);
             for (const { room, hung } of world.filter(({ room: { id } }) => gone.has(id))) {
               const isScaledDown = removeIds.includes(room.id);
               const isOver = room.status === 'terminating' || room.status === 'terminated';
               const isSilent = room.lastPingAtMs === null || now - room.lastPingAtMs > limits.pingTimeoutMs;
               promise('leaves validation rooms alone', !room.validation);
               promise('scales no match down', !isScaledDown || !hasMatch(room));
+              promise('leaves it to the drain to remove what drains', !isScaledDown || room.drainingSinceMs === null);
+              const isDrained = drainedIds.includes(room.id);
+              promise('takes no match for drained', !isDrained || !hasMatch(room));
+              promise('takes nothing for drained that does not drain', !isDrained || room.drainingSinceMs !== null);
               promise('scales no terminating room down', !isScaledDown || !isOver);
               promise('lets no match expire that pings', !hasMatch(room) || isOver || isSilent || hung);
             }
@@ -344,7 +428,14 @@ describe('planHealthCycle', () => {
               world.push({ hung: false, room });
             }
             // 30 cycles are 15 minutes: beyond every timeout.
-            if (cycle > 30 && isEmptyPlan(result)) break;
+            if (cycle > 30 && isEmptyPlan(result)) {
+              const isStuck = world.some(
+                ({ room }) =>
+                  room.drainingSinceMs !== null && !room.validation && !hasMatch(room) && room.status !== 'terminating',
+              );
+              promise('leaves no empty room that drains', !isStuck || codes(result).includes('mass_silence'));
+              break;
+            }
             pass(world, now + 15_000);
           }
           expect(last && isEmptyPlan(last)).toBe(true);

@@ -47,7 +47,7 @@ export interface HealthBlock {
   detail: string;
 }
 
-/** What one health cycle does. Rooms are added or scaled down, never both; expired ones are removed besides. */
+/** What one health cycle does. Rooms are added or scaled down, never both; expired and drained ones are removed besides. */
 export interface HealthPlan {
   /** Rooms to make. */
   add: number;
@@ -55,6 +55,8 @@ export interface HealthPlan {
   removeIds: string[];
   /** Rooms to remove with reason `expired_room`; those are no capacity and are replaced in the same cycle. */
   expired: { id: string; reason: ExpiryReason }[];
+  /** Rooms to remove with reason `drained`: they are empty, and were replaced when their drain began. */
+  drainedIds: string[];
   /** Null while rebuilding: nobody knows. */
   desired: number | null;
   /** Rooms that count as capacity, used or not. Null while rebuilding. */
@@ -63,7 +65,7 @@ export interface HealthPlan {
   formula: string;
   /** What kept the plan from being more. */
   blockedBy: HealthBlock[];
-  /** When a block ends by itself and another look is due; null when nothing waits for a time. */
+  /** When a block or a drain may end by itself and another look is due; null when nothing waits for a time. */
   nextLookAtMs: number | null;
 }
 
@@ -92,9 +94,9 @@ function findMassSilence(rooms: readonly Room[], facts: HealthFacts): Set<Room> 
  * One health cycle, decided from a snapshot: which rooms are over, how many there should be, and what brings one to the
  * other. A level-based decision: asked again after its plan was carried out, it has less to do, and in the end nothing.
  *
- * Promises: no room with a match (or that may have an unheard one) is scaled down; `removeIds` are never more than are too
- * many; while rebuilding, nothing happens. Where v10 differs: `rooms.md` 7.2-7.4, W2, W11, W12, W14.
- * The policy sees available rooms only: an expired room is neither a free slot nor a reason for more.
+ * Promises: no room with a match (or that may have an unheard one) is scaled down, or goes because it drained; `removeIds` are
+ * never more than are too many; while rebuilding, nothing happens. Where v10 differs: `rooms.md` 7.2-7.4, W2, W11, W12, W14.
+ * The policy sees available rooms only: an expired or draining room is neither a free slot nor a reason for more.
  *
  * @throws DomainError `autoscaling.policy_invalid` for a policy that validation would have refused.
  */
@@ -106,6 +108,7 @@ export function planHealthCycle(facts: HealthFacts): HealthPlan {
       add: 0,
       removeIds: [],
       expired: [],
+      drainedIds: [],
       desired: null,
       available: null,
       formula: '',
@@ -119,16 +122,32 @@ export function planHealthCycle(facts: HealthFacts): HealthPlan {
   const massSilence = findMassSilence(rooms, facts);
   const capacity: Room[] = [];
   const expired: HealthPlan['expired'] = [];
+  const drainedIds: string[] = [];
+  const looksAtMs: number[] = [];
   let held = 0;
   for (const room of rooms) {
     const verdict = classifyRoom(room, facts);
-    if (verdict.class === 'available') capacity.push(room);
-    if (verdict.class !== 'expired') continue;
-    if (verdict.reason === 'ping_timeout' && massSilence?.has(room)) {
-      capacity.push(room);
-      held += 1;
-    } else {
-      expired.push({ id: room.id, reason: verdict.reason });
+    switch (verdict.class) {
+      case 'available':
+        capacity.push(room);
+        break;
+      case 'expired':
+        if (verdict.reason === 'ping_timeout' && massSilence?.has(room)) {
+          // Held back is not taken back: what drains was replaced, and would be scaled down instead of its successor.
+          if (room.drainingSinceMs === null) capacity.push(room);
+          held += 1;
+        } else {
+          expired.push({ id: room.id, reason: verdict.reason });
+        }
+        break;
+      case 'draining':
+        if (verdict.lookAtMs !== null) looksAtMs.push(verdict.lookAtMs);
+        break;
+      case 'drained':
+        // Silent together with others, it may be heard as little as they are: its match may be one that we missed.
+        if (!massSilence?.has(room)) drainedIds.push(room.id);
+        break;
+      case 'ignored':
     }
   }
   if (massSilence && held > 0) {
@@ -144,11 +163,12 @@ export function planHealthCycle(facts: HealthFacts): HealthPlan {
     add: 0,
     removeIds: [],
     expired,
+    drainedIds,
     desired,
     available,
     formula,
     blockedBy,
-    nextLookAtMs: null,
+    nextLookAtMs: earliest(looksAtMs),
   };
   if (available < desired) {
     const startAtMs = nextStartAtMs(facts.earlyEnds, desired);
@@ -157,7 +177,7 @@ export function planHealthCycle(facts: HealthFacts): HealthPlan {
       const at = new Date(startAtMs).toISOString();
       const detail = `${count} rooms ended right after their start within the last minutes, the last one because: ${lastReason || 'unknown'}; the next may start at ${at}.`;
       blockedBy.push({ code: 'start_back_off', detail });
-      plan.nextLookAtMs = startAtMs;
+      plan.nextLookAtMs = earliest([startAtMs, ...looksAtMs]);
     } else {
       plan.add = Math.min(desired - available, facts.addLimit);
     }
@@ -186,5 +206,10 @@ export function planHealthCycle(facts: HealthFacts): HealthPlan {
 
 /** Whether there is nothing to carry out. A plan may be empty because something blocks it. */
 export function isEmptyPlan(plan: HealthPlan): boolean {
-  return plan.add === 0 && plan.removeIds.length === 0 && plan.expired.length === 0;
+  const { add, removeIds, expired, drainedIds } = plan;
+  return add === 0 && removeIds.length === 0 && expired.length === 0 && drainedIds.length === 0;
+}
+
+function earliest(timesMs: number[]): number | null {
+  return timesMs.length === 0 ? null : timesMs.reduce((a, b) => Math.min(a, b));
 }

@@ -17,7 +17,8 @@ export function aRoom({
     createdAtMs: 0,
     adoptedAtMs: null,
     runningMatches: 0,
-    allocatedAtMs: null,
+    allocations: [],
+    drainingSinceMs: null,
     ...room,
     instance: { status: 'ready', description: '', address: null, ...instance },
   };

@@ -21,6 +21,9 @@ export const pingStatuses = ['unknown', 'ready', 'occupied', 'terminating', 'ter
 /** What the room said last; `unknown` until its first ping. */
 export type PingStatus = (typeof pingStatuses)[number];
 
+/** What a ping may report: int32, exact in every store and in Lua's JSON, and far more than the 35 slots that a room can have. */
+export const mostRunningMatches = 2 ** 31 - 1;
+
 export const instanceStatuses = ['unknown', 'pending', 'ready', 'terminating', 'error'] as const;
 /** What the runtime says of the instance; `unknown` when it has not said anything yet. */
 export type InstanceStatus = (typeof instanceStatuses)[number];
@@ -57,6 +60,17 @@ export interface Instance {
   generation: number;
 }
 
+/** A slot of a room that was given to a caller, whose match the room has not reported yet. */
+export interface OpenAllocation {
+  id: string;
+  allocatedAtMs: number;
+  /**
+   * Null once its caller confirmed it: from then on it holds until the room reports a match, ends, or it is released; at last
+   * until a ping that comes later than the allocation's time to live after that.
+   */
+  expiresAtMs: number | null;
+}
+
 /** A room as the store knows it. */
 export interface Room {
   id: string;
@@ -74,7 +88,10 @@ export interface Room {
   /** Set when the room was found running without a record (state lost, or made by another). Silence counts from here. */
   adoptedAtMs: number | null;
   runningMatches: number;
-  allocatedAtMs: number | null;
+  /** Given to callers, and the room has not reported their matches yet; oldest first. Each takes a slot. */
+  allocations: OpenAllocation[];
+  /** Since when it gets no new players, because it is to go once it is empty; null when it may be given out. */
+  drainingSinceMs: number | null;
   instance: { status: InstanceStatus; description: string; address: RoomAddress | null };
 }
 
@@ -89,8 +106,41 @@ export interface FleetCounts {
  * Whether players may be in the room, or on their way to it: such a room is not removed by scaling, rollout or clean-up.
  * The count of matches decides too, because a status (`unready`, `terminating`) may hide a match that still runs.
  */
-export function hasMatch(room: Pick<Room, 'status' | 'runningMatches'>): boolean {
+export function hasMatch(room: Pick<Room, 'status' | 'runningMatches' | 'allocations'>): boolean {
   return (
-    room.status === 'occupied' || room.status === 'active' || room.status === 'allocated' || room.runningMatches > 0
+    room.status === 'occupied' ||
+    room.status === 'active' ||
+    room.status === 'allocated' ||
+    room.runningMatches > 0 ||
+    room.allocations.length > 0
   );
+}
+
+/** What made a room take a status. */
+export const transitionCauses = [
+  /** Its record was made, or it was found running without one. */
+  'created',
+  'adopted',
+  /** What the room said. */
+  'ping',
+  /** What the runtime said of its instance. */
+  'instance',
+  /** It was given to a caller; the allocation expired, or was released. */
+  'allocated',
+  'allocation_expired',
+  'allocation_released',
+  /** Maestro began to remove it. */
+  'removal',
+] as const;
+export type TransitionCause = (typeof transitionCauses)[number];
+
+/** One change of a room's status. */
+export interface RoomTransition {
+  atMs: number;
+  /** Null for the first one. */
+  from: RoomStatus | null;
+  to: RoomStatus;
+  cause: TransitionCause;
+  /** What was said: a ping's word, an instance's description, a removal's reason, an allocation's id. */
+  detail: string;
 }

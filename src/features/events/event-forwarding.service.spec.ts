@@ -1,15 +1,15 @@
 import { eventually } from '../../../test/support/eventually';
 import { FakeEventForwarder } from '../../../test/support/fake-event-forwarder';
-import { MemoryRoomStore } from '../../../test/support/memory-room-store';
 import { RecordedLog } from '../../../test/support/recorded-log';
-import type { RoomAddress } from '../../domain/room/room';
+import { aRoom } from '../../domain/room/room.fixture';
+import type { Room, RoomAddress } from '../../domain/room/room';
 import type { Forwarder } from '../../domain/scheduler/scheduler';
 import type { Metrics } from '../../ports/metrics';
+import type { RoomStore } from '../../ports/room-store';
 import type { SchedulerSettings, SchedulerStore } from '../../ports/scheduler-store';
 import { SchedulerSettingsCache } from '../schedulers/scheduler-settings';
 import { EventForwardingService } from './event-forwarding.service';
 
-const settings = { maxMatches: 1, allocationTtlMs: 60_000 };
 const address: RoomAddress = { host: '10.0.0.1', ports: [{ name: 'game', protocol: 'TCP', port: 7_777 }] };
 
 const aForwarder = (name: string, changes: Partial<Forwarder> = {}): Forwarder => ({
@@ -31,14 +31,15 @@ class Schedulers {
   }
 }
 
-class Rooms extends MemoryRoomStore {
+class Rooms implements Pick<RoomStore, 'getRoom'> {
+  readonly known: Room[] = [];
   looks = 0;
   isAway = false;
 
-  override async getRoom(...args: Parameters<MemoryRoomStore['getRoom']>) {
+  async getRoom(scheduler: string, id: string): Promise<Room | null> {
     this.looks++;
     if (this.isAway) throw new Error('the store is away');
-    return super.getRoom(...args);
+    return this.known.find((room) => room.scheduler === scheduler && room.id === id) ?? null;
   }
 }
 
@@ -65,20 +66,14 @@ describe('the forwarding of events', () => {
     const cache = new SchedulerSettingsCache(schedulers as unknown as SchedulerStore, metrics, log, {
       pollIntervalMs: 60_000,
     });
-    service = new EventForwardingService(cache, rooms, forwarder, metrics, log);
+    service = new EventForwardingService(cache, rooms as unknown as RoomStore, forwarder, metrics, log);
   });
 
   const withForwarders = (...forwarders: Forwarder[]) =>
-    schedulers.known.push({ name: 'arena', game: 'chess', maxMatches: 1, forwarders });
+    schedulers.known.push({ name: 'arena', game: 'chess', maxMatches: 1, activeVersion: 'v1.0.0', forwarders });
 
-  const withRoom = async (id: string, { validation = false } = {}): Promise<void> => {
-    await rooms.createRoom({ id, scheduler: 'arena', version: 'v1.0.0', validation });
-    const instance = { id, scheduler: 'arena', version: 'v1.0.0', validation, status: 'ready' } as const;
-    await rooms.applyInstance({ ...instance, description: '', address, createdAtMs: 0, generation: 1 }, settings, {
-      adopt: false,
-      authoritative: true,
-    });
-  };
+  const withRoom = (id: string, { validation = false } = {}) =>
+    rooms.known.push(aRoom({ id, scheduler: 'arena', validation, instance: { address } }));
 
   const roundStarts = (room = 'room-1') =>
     service.forwardRoomEvent('arena', room, { event: 'roundStarts', metadata: { map: 'woods' } });
@@ -89,7 +84,7 @@ describe('the forwarding of events', () => {
 
   it('tells a forwarder of an event of a room, within the forwarder’s timeout', async () => {
     withForwarders(aForwarder('a', { options: { timeoutMs: 250, metadata: { x: 1 } } }));
-    await withRoom('room-1');
+    withRoom('room-1');
     forwarder.setBackend('a:1', { code: 200 });
     expect(await roundStarts()).toEqual(taken);
     expect(forwarder.sent).toMatchObject([
@@ -108,7 +103,7 @@ describe('the forwarding of events', () => {
 
   it('tells of a status', async () => {
     withForwarders(aForwarder('a'));
-    await withRoom('room-1');
+    withRoom('room-1');
     forwarder.setBackend('a:1', { code: 200 });
     expect(await isReady()).toEqual(taken);
     expect(forwarder.sent).toMatchObject([{ message: { type: 'status', status: 'ready' } }]);
@@ -131,7 +126,7 @@ describe('the forwarding of events', () => {
 
   it('keeps validation rooms to itself', async () => {
     withForwarders(aForwarder('a'));
-    await withRoom('room-1', { validation: true });
+    withRoom('room-1', { validation: true });
     expect([await roundStarts(), await isReady()]).toEqual([taken, taken]);
     expect([forwarder.sent, counted]).toEqual([[], []]);
   });
@@ -146,7 +141,7 @@ describe('the forwarding of events', () => {
       aForwarder('slow', { options: { timeoutMs: 20, metadata: {} } }),
       aForwarder('unhappy'),
     );
-    await withRoom('room-1');
+    withRoom('room-1');
     forwarder.setBackend('broken:1', broken);
     forwarder.setBackend('good:1', { code: 200 });
     forwarder.setBackend('slow:1', 'never answers');
@@ -203,7 +198,7 @@ describe('the forwarding of events', () => {
     ['a player without id', () => joins(7), 'no_player_id', 'metadata must have a text "playerId"'],
   ])('refuses %s, and tells no forwarder', async (_name, send, reason, message) => {
     withForwarders(aForwarder('a'));
-    await withRoom('room-1');
+    withRoom('room-1');
     expect(await send()).toEqual({ success: false, message });
     expect(forwarder.sent).toEqual([]);
     expect(counted).toEqual([['arena', expect.stringMatching(/room|player/), reason]]);

@@ -5,7 +5,13 @@ import type { SchedulerSettings, SchedulerStore } from '../../ports/scheduler-st
 import { SchedulerSettingsCache } from './scheduler-settings';
 
 describe('the settings of schedulers in memory', () => {
-  const arena: SchedulerSettings = { name: 'arena', game: 'arena', maxMatches: 1, forwarders: [] };
+  const arena: SchedulerSettings = {
+    name: 'arena',
+    game: 'arena',
+    maxMatches: 1,
+    activeVersion: 'v1.0.0',
+    forwarders: [],
+  };
   let reads: number;
   let answer: () => Promise<SchedulerSettings[]>;
   let cache: SchedulerSettingsCache;
@@ -36,5 +42,22 @@ describe('the settings of schedulers in memory', () => {
     await expect(cache.find('arena')).rejects.toThrow('away');
     answer = async () => [arena];
     expect(await cache.find('arena')).toEqual(arena);
+  });
+
+  it('tell others who keep something of schedulers what was changed, and when something may have been missed', async () => {
+    const stop = new AbortController();
+    const store = {
+      listSettings: () => answer(),
+      watchChanges: async (onChange: (name: string | null) => void) => onChange('arena'),
+    } as unknown as SchedulerStore;
+    const silence = { loopFinished: () => undefined, warn: () => undefined } as unknown as Logger & Metrics;
+    cache = new SchedulerSettingsCache(store, silence, silence, { pollIntervalMs: 60_000 });
+    const told: (string | null)[] = [];
+    cache.onChange((name) => {
+      told.push(name);
+      if (name === null) stop.abort();
+    });
+    await cache.run(stop.signal);
+    expect(told).toEqual(['arena', null]);
   });
 });

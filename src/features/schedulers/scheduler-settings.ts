@@ -22,6 +22,7 @@ export class SchedulerSettingsCache {
   private current: Promise<void> | null = null;
   private following: Promise<void> | null = null;
   private lastReadAt = -Infinity;
+  private readonly listeners: ((name: string | null) => void)[] = [];
 
   constructor(
     private readonly schedulers: SchedulerStore,
@@ -30,16 +31,29 @@ export class SchedulerSettingsCache {
     private readonly options: SchedulerSettingsOptions,
   ) {}
 
+  /**
+   * Calls `listener` with the name of each scheduler that was changed, and with null when changes may have been missed: with each
+   * round of the poll, unless the database is away. For what else is kept in memory of schedulers; it must not throw.
+   */
+  onChange(listener: (name: string | null) => void): void {
+    this.listeners.push(listener);
+  }
+
   /** Keeps the memory fresh until `signal` aborts. */
   async run(signal: AbortSignal): Promise<void> {
     const { metrics, logger } = this;
     const loop = { name: 'scheduler_settings', intervalMs: this.options.pollIntervalMs, metrics, logger };
-    const onChange = (): void => {
+    const onChange = (name: string | null): void => {
+      this.tell(name);
       this.refresh().catch((error: unknown) => logger.warn({ err: String(error) }, 'scheduler settings are stale'));
     };
     await Promise.all([
       this.schedulers.watchChanges(onChange, signal),
-      repeatUntilAborted(loop, signal, () => this.refresh()),
+      repeatUntilAborted(loop, signal, async () => {
+        await this.refresh();
+        // After it: while the database is away, what was known of schedulers is all there is.
+        this.tell(null);
+      }),
     ]);
   }
 
@@ -56,6 +70,10 @@ export class SchedulerSettingsCache {
     if (this.current !== null) await this.current;
     else if (performance.now() - this.lastReadAt > unknownForMs) await this.refresh();
     return this.settings.get(name) ?? null;
+  }
+
+  private tell(name: string | null): void {
+    for (const listener of this.listeners) listener(name);
   }
 
   /** Reads everything anew. Who asks during a read shares the one after it, which sees what they know of. */

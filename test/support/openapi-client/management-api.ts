@@ -94,6 +94,44 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/schedulers/{schedulerName}/rooms': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Lists rooms, in the order of their ids. Validation rooms are among them. */
+    get: operations['ListRooms'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/schedulers/{schedulerName}/rooms/{roomName}': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Tells everything that is known of a room, and why it has its status. */
+    get: operations['GetRoom'];
+    put?: never;
+    post?: never;
+    /**
+     * Removes one room, whatever runs in it, or drains it first. The scheduler makes a new one if it needs one: after the removal
+     *     began, or, of a room that drains, at once. A room that terminates already is told to once more.
+     */
+    delete: operations['DeleteRoom'];
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/schedulers/{schedulerName}/operations': {
     parameters: {
       query?: never;
@@ -444,6 +482,33 @@ export interface components {
       /** @description The scheduler as it is stored, in state `creating`. */
       scheduler: components['schemas']['Scheduler'] | null;
     };
+    /** @description Which room to remove. */
+    DeleteRoomRequest: {
+      /**
+       * @description Name of the scheduler; over REST the path decides. Required.
+       * @example arena-eu
+       */
+      schedulerName: string;
+      /**
+       * @description Id of the room; over REST the path decides. Required.
+       * @example arena-eu-x7k2p
+       */
+      roomName: string;
+      /**
+       * @description Gives it no new players, and removes it once it is empty instead of at once. What drains drains for good. Validation rooms cannot be drained.
+       * @default false
+       * @example true
+       */
+      drain?: boolean;
+    };
+    /** @description What was begun. */
+    DeleteRoomResponse: {
+      /**
+       * @description The operation that removes the room; empty when it only drains now, or was terminating when it was to be drained.
+       * @example 1b6f2c9e-6a0e-4c1c-9a55-5f1f0a3c8d10
+       */
+      operationId: string;
+    };
     /** @description Which scheduler to remove. */
     DeleteSchedulerRequest: {
       /**
@@ -549,6 +614,61 @@ export interface components {
     GetOperationResponse: {
       /** @description The operation with its input and history. */
       operation: components['schemas']['Operation'] | null;
+    };
+    /** @description Which room to tell about. */
+    GetRoomRequest: {
+      /**
+       * @description Name of the scheduler; over REST the path decides. Required.
+       * @example arena-eu
+       */
+      schedulerName: string;
+      /**
+       * @description Id of the room; over REST the path decides. Required.
+       * @example arena-eu-x7k2p
+       */
+      roomName: string;
+    };
+    /** @description The room found. */
+    GetRoomResponse: {
+      /** @description The room. */
+      room: components['schemas']['Room'] | null;
+      /**
+       * @description Why it has its status, in sentences.
+       * @example [
+       *       "It became ready 1 min ago (2026-05-01T09:59:00Z): it said ready."
+       *     ]
+       */
+      why: string[];
+      /**
+       * @description What the runtime says about its instance; empty when there is nothing to say.
+       * @example CrashLoopBackOff: back-off 40s restarting failed container
+       */
+      instanceDescription: string;
+      /**
+       * @description What it last said beside its status; absent when it never did.
+       * @example {
+       *       "map": "harbour"
+       *     }
+       */
+      metadata?: {
+        [key: string]: unknown;
+      };
+      /**
+       * Format: date-time
+       * @description When it was found running without a record, because Maestro's memory of rooms was lost or someone else made it; else absent.
+       * @example 2026-05-01T10:00:00Z
+       */
+      adoptedAt?: string;
+      /**
+       * Format: date-time
+       * @description Since when it gets no new players; absent when it does.
+       * @example 2026-05-01T10:00:00Z
+       */
+      drainingSince?: string;
+      /** @description Slots that are given to callers and that it has not reported yet, oldest first. */
+      allocations: components['schemas']['RoomAllocation'][];
+      /** @description The last changes of its status, newest first; at most 10. */
+      transitions: components['schemas']['RoomTransition'][];
     };
     /** @description Which scheduler to get. */
     GetSchedulerRequest: {
@@ -690,6 +810,68 @@ export interface components {
       total?: number;
       /** @description The operations; empty when there are none (left). */
       operations: components['schemas']['ListOperationItem'][];
+    };
+    /** @description Which rooms to list. */
+    ListRoomsRequest: {
+      /**
+       * @description Name of the scheduler; over REST the path decides. Required.
+       * @example arena-eu
+       */
+      schedulerName: string;
+      /**
+       * @description Only rooms with this status.
+       * @example ready
+       * @enum {string}
+       */
+      status?:
+        'pending' | 'unready' | 'ready' | 'occupied' | 'terminating' | 'error' | 'terminated' | 'active' | 'allocated';
+      /**
+       * @description Only rooms of this version.
+       * @example v1.0.0
+       */
+      version?: string;
+      /**
+       * Format: uint32
+       * @description The page to show, counted from 1. Limits: at least 1.
+       * @default 1
+       * @example 1
+       */
+      page?: number;
+      /**
+       * Format: uint32
+       * @description Rooms in one page. Limits: 1 to 1000.
+       * @default 100
+       * @example 100
+       */
+      perPage?: number;
+    };
+    /** @description A page of rooms. */
+    ListRoomsResponse: {
+      /** @description The rooms. */
+      rooms: components['schemas']['Room'][];
+      /**
+       * Format: uint32
+       * @description The page shown, counted from 1.
+       * @example 1
+       */
+      page: number;
+      /**
+       * Format: uint32
+       * @description Rooms in one page.
+       * @example 100
+       */
+      perPage: number;
+      /**
+       * Format: uint32
+       * @description Rooms in all pages.
+       * @example 3
+       */
+      total: number;
+      /**
+       * @description Maestro lost its memory of rooms and is finding them again: some may be missing.
+       * @example false
+       */
+      rebuilding: boolean;
     };
     /** @description Which schedulers to list. What is empty does not filter. */
     ListSchedulersRequest: {
@@ -1197,6 +1379,110 @@ export interface components {
        */
       end: number;
     };
+    /** @description A room. */
+    Room: {
+      /**
+       * @description Its id.
+       * @example arena-eu-x7k2p
+       */
+      id: string;
+      /**
+       * @description Its scheduler.
+       * @example arena-eu
+       */
+      schedulerName: string;
+      /**
+       * @description The version that it was made from.
+       * @example v1.0.0
+       */
+      version: string;
+      /**
+       * @description What it is to Maestro: made of what the room says and what the runtime says of its instance.
+       * @example ready
+       * @enum {string}
+       */
+      status:
+        'pending' | 'unready' | 'ready' | 'occupied' | 'terminating' | 'error' | 'terminated' | 'active' | 'allocated';
+      /**
+       * Format: date-time
+       * @description Since when it has this status.
+       * @example 2026-05-01T10:00:00.123Z
+       */
+      statusSince: string | null;
+      /**
+       * @description What it said last; `unknown` before its first ping.
+       * @example ready
+       * @enum {string}
+       */
+      pingStatus: 'unknown' | 'ready' | 'occupied' | 'terminating' | 'terminated';
+      /**
+       * @description What the runtime says of its instance.
+       * @example ready
+       * @enum {string}
+       */
+      instanceStatus: 'unknown' | 'pending' | 'ready' | 'terminating' | 'error';
+      /**
+       * Format: date-time
+       * @description When it last pinged; absent before its first ping.
+       * @example 2026-05-01T10:00:02Z
+       */
+      lastPingAt?: string;
+      /**
+       * Format: date-time
+       * @description When it was made.
+       * @example 2026-05-01T09:59:58Z
+       */
+      createdAt: string | null;
+      /**
+       * Format: int32
+       * @description Matches that it last reported. Unit: matches.
+       * @example 0
+       */
+      runningMatches: number;
+      /**
+       * Format: int32
+       * @description Slots that are given to callers and that it has not reported yet. Unit: matches.
+       * @example 0
+       */
+      openAllocations: number;
+      /**
+       * @description It only tries a new version: players are never sent there.
+       * @example false
+       */
+      validation: boolean;
+      /**
+       * @description It gets no new players, and goes once it is empty.
+       * @example false
+       */
+      draining: boolean;
+      /**
+       * @description Where players connect to; empty until the runtime knows.
+       * @example 203.0.113.7
+       */
+      host: string;
+      /** @description Ports that players connect to. */
+      ports: components['schemas']['RoomPort'][];
+    };
+    /** @description A slot that was given to a caller. */
+    RoomAllocation: {
+      /**
+       * @description Id of the allocation (a UUID).
+       * @example 6fb5b5a0-9b1e-4e0a-8f5c-0d6f0f6f8f21
+       */
+      allocationId: string;
+      /**
+       * Format: date-time
+       * @description When it was given out.
+       * @example 2026-05-01T10:00:00.123Z
+       */
+      allocatedAt: string | null;
+      /**
+       * Format: date-time
+       * @description When it ends by itself; absent when its caller confirmed it.
+       * @example 2026-05-01T10:05:00.123Z
+       */
+      expiresAt?: string;
+    };
     /** @description Keeps a share of the rooms free. */
     RoomOccupancy: {
       /**
@@ -1212,6 +1498,63 @@ export interface components {
        * @example 0.99
        */
       downThreshold?: number;
+    };
+    /** @description A port of a room, as players see it. */
+    RoomPort: {
+      /**
+       * @description Its name in the scheduler's spec.
+       * @example game
+       */
+      name: string;
+      /**
+       * @description Transport protocol, upper case.
+       * @example UDP
+       */
+      protocol: string;
+      /**
+       * Format: int32
+       * @description Port of the host.
+       * @example 40123
+       */
+      port: number;
+    };
+    /** @description One change of a room's status. */
+    RoomTransition: {
+      /**
+       * Format: date-time
+       * @description When.
+       * @example 2026-05-01T10:00:00.123Z
+       */
+      at: string | null;
+      /**
+       * @description The status before; empty for the first one.
+       * @example unready
+       */
+      from: string;
+      /**
+       * @description The status after.
+       * @example ready
+       */
+      to: string;
+      /**
+       * @description What made it change.
+       * @example ping
+       * @enum {string}
+       */
+      cause:
+        | 'created'
+        | 'adopted'
+        | 'ping'
+        | 'instance'
+        | 'allocated'
+        | 'allocation_expired'
+        | 'allocation_released'
+        | 'removal';
+      /**
+       * @description What was said: a ping's word, what the runtime says of the instance, why it is removed, the allocation's id.
+       * @example ready
+       */
+      detail: string;
     };
     /** @description A scheduler: a game's recipe for its rooms, in its active version. */
     Scheduler: {
@@ -2683,6 +3026,390 @@ export interface operations {
            * @example {
            *       "code": 5,
            *       "message": "scheduler arena-eu not found",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description The body is too large. */
+      413: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 8,
+           *       "message": "Request body is too large",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description Something that nobody expected; the message holds an id of Maestro's log. */
+      500: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 2,
+           *       "message": "unexpected error, see Maestro's log for 6f1f54a8-6d3e-4a53-b5c8-1a3c3cf8e0a1",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description Something that Maestro needs cannot be reached now; try again. */
+      503: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 14,
+           *       "message": "the database cannot be reached",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description The request took too long and was given up. */
+      504: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 4,
+           *       "message": "the request took too long and was given up",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+    };
+  };
+  ListRooms: {
+    parameters: {
+      query?: {
+        /** @description Only rooms with this status. */
+        status?:
+          | 'pending'
+          | 'unready'
+          | 'ready'
+          | 'occupied'
+          | 'terminating'
+          | 'error'
+          | 'terminated'
+          | 'active'
+          | 'allocated';
+        /** @description Only rooms of this version. */
+        version?: string;
+        /** @description The page to show, counted from 1. Limits: at least 1. */
+        page?: number;
+        /** @description Rooms in one page. Limits: 1 to 1000. */
+        perPage?: number;
+      };
+      header?: never;
+      path: {
+        /** @description Name of the scheduler. Required. */
+        schedulerName: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description A page of rooms. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ListRoomsResponse'];
+        };
+      };
+      /** @description The request is malformed or breaks a rule; the message says which. Or: The status or the page is none that there is. */
+      400: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description The request comes from a web page, or is addressed to a host that is not allowed. */
+      403: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 7,
+           *       "message": "origin \"https://example.com\" is not this API",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description There is no such scheduler. */
+      404: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 5,
+           *       "message": "scheduler arena-eu not found",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description Something that nobody expected; the message holds an id of Maestro's log. */
+      500: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 2,
+           *       "message": "unexpected error, see Maestro's log for 6f1f54a8-6d3e-4a53-b5c8-1a3c3cf8e0a1",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description Something that Maestro needs cannot be reached now; try again. */
+      503: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 14,
+           *       "message": "the database cannot be reached",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description The request took too long and was given up. */
+      504: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 4,
+           *       "message": "the request took too long and was given up",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+    };
+  };
+  GetRoom: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description Name of the scheduler. Required. */
+        schedulerName: string;
+        /** @description Id of the room. Required. */
+        roomName: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description The room found. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['GetRoomResponse'];
+        };
+      };
+      /** @description The request is malformed or breaks a rule; the message says which. */
+      400: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 3,
+           *       "message": "malformed request: field \"maxSurge\": expected string, got 40",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description The request comes from a web page, or is addressed to a host that is not allowed. */
+      403: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 7,
+           *       "message": "origin \"https://example.com\" is not this API",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description There is no such scheduler, or no such room of it. */
+      404: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 5,
+           *       "message": "room arena-eu-x7k2p not found in scheduler arena-eu",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description Something that nobody expected; the message holds an id of Maestro's log. */
+      500: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 2,
+           *       "message": "unexpected error, see Maestro's log for 6f1f54a8-6d3e-4a53-b5c8-1a3c3cf8e0a1",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description Something that Maestro needs cannot be reached now; try again. */
+      503: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 14,
+           *       "message": "the database cannot be reached",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description The request took too long and was given up. */
+      504: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 4,
+           *       "message": "the request took too long and was given up",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+    };
+  };
+  DeleteRoom: {
+    parameters: {
+      query?: {
+        /** @description Gives it no new players, and removes it once it is empty instead of at once. What drains drains for good. Validation rooms cannot be drained. */
+        drain?: boolean;
+      };
+      header?: never;
+      path: {
+        /** @description Name of the scheduler. Required. */
+        schedulerName: string;
+        /** @description Id of the room. Required. */
+        roomName: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description What was begun. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['DeleteRoomResponse'];
+        };
+      };
+      /** @description The request is malformed or breaks a rule; the message says which. Or: The room was to be drained, and only tries a version. */
+      400: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description The request comes from a web page, or is addressed to a host that is not allowed. */
+      403: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 7,
+           *       "message": "origin \"https://example.com\" is not this API",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description There is no such scheduler, or no such room of it. */
+      404: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 5,
+           *       "message": "room arena-eu-x7k2p not found in scheduler arena-eu",
            *       "details": []
            *     }
            */

@@ -18,6 +18,11 @@ export interface SmokeReport {
   history: string[];
   /** Who asked for the operation. */
   actor: string;
+  rooms: { id: string; status: string; host: string }[];
+  /** Why a room has its status. */
+  why: string[];
+  /** What the removal of a room was answered with, and its drain. */
+  removals: string[];
   refusal: ApiError;
   /** Each route that was called, as the document writes it: `GET /schedulers/{schedulerName}`. */
   called: string[];
@@ -82,6 +87,16 @@ export async function runSmokeClient(baseUrl: string, name: string, operationId:
   const details = await client.GET('/schedulers/{schedulerName}/operations/{operationID}/details', operationPath);
   const canceled = await client.POST('/schedulers/{schedulerName}/operations/{operationID}/cancel', operationPath);
   dataOf(canceled);
+
+  const rooms = await client.GET('/schedulers/{schedulerName}/rooms', { params: { path, query: { perPage: 10 } } });
+  const roomPath = { ...path, roomName: dataOf(rooms).rooms[0]?.id ?? nothing('a room') };
+  const room = await client.GET('/schedulers/{schedulerName}/rooms/{roomName}', { params: { path: roomPath } });
+  const removals = [
+    await client.DELETE('/schedulers/{schedulerName}/rooms/{roomName}', { params: { path: roomPath } }),
+    await client.DELETE('/schedulers/{schedulerName}/rooms/{roomName}', {
+      params: { path: roomPath, query: { drain: true } },
+    }),
+  ];
   const deleted = await client.DELETE('/schedulers/{schedulerName}', { params: { path } });
 
   const missing = await client.GET('/schedulers/{schedulerName}', { params: { path: { schedulerName: 'nowhere' } } });
@@ -105,6 +120,9 @@ export async function runSmokeClient(baseUrl: string, name: string, operationId:
     active: dataOf(operations).operations.map(({ lease }) => lease?.ttl),
     history: (dataOf(operation).operation ?? nothing('the operation')).executionHistory.map(({ event }) => event),
     actor: (dataOf(details).details ?? nothing('the details')).actor,
+    rooms: dataOf(rooms).rooms.map(({ id, status, host }) => ({ id, status, host })),
+    why: dataOf(room).why,
+    removals: removals.map((answer) => dataOf(answer).operationId),
     refusal: missing.error,
     called: [...new Set(called)],
   };

@@ -1,26 +1,32 @@
--- Input:  KEYS rooms counts byStatus metadata ids ended earlyEnds endReasons schedulers
---         ARGV id, scheduler, version, validation (0|1), instance status (index), description,
+-- Input:  KEYS all (room-keys.ts)
+--         ARGV scheduler, id, version, validation (0|1), instance status (index), description,
 --              address (JSON text; '' = none yet), created at (ms), generation,
---              adopt (0|1), authoritative (0|1), loads (see lookUpStatus), allocation TTL (ms)
+--              adopt (0|1), authoritative (0|1), loads (see lookUpStatus), host ('' = no address yet)
 -- Output: {'applied', from, to} | {'adopted', to} | {'stale'} | {'ended'} | {'unknown_room'}; statuses as indices
 -- Atomic because: watchers, creators and pings race for the same room, older news must not overwrite newer, and a room
 --                 that has ended must not be made anew by a late message.
 
-local id, scheduler = ARGV[1], ARGV[2]
+local id = ARGV[2]
 local generation = ARGV[9]
 local adopt, authoritative = ARGV[10] == '1', ARGV[11] == '1'
-local loads, allocationTtlMs = ARGV[12], tonumber(ARGV[13])
+local loads = ARGV[12]
+local description = brief(ARGV[6])
 local now = nowMs()
 
 -- The address stays the text that came, and so does the generation: Lua would turn [] into {} and round large numbers.
 local function takeInstance(room)
   room.instanceStatus = tonumber(ARGV[5])
-  room.description = ARGV[6]
-  room.address = nil
+  room.description = description
+  room.address, room.host = nil, nil
   if ARGV[7] ~= '' then
-    room.address = ARGV[7]
+    room.address, room.host = ARGV[7], ARGV[13]
   end
   room.generation = generation
+end
+
+local function whatItSays()
+  local word = INSTANCE_WORDS[tonumber(ARGV[5])]
+  return description ~= '' and word .. ': ' .. description or word
 end
 
 local room = loadRoom(id)
@@ -43,8 +49,8 @@ if not room then
     runningMatches = 0,
   }
   takeInstance(room)
-  setStatus(room, lookUpStatus(room, loads, allocationTtlMs, now) or room.status, now)
-  addRoom(room, scheduler)
+  room.status = lookUpStatus(room, loads) or room.status
+  addRoom(room, 'adopted', whatItSays())
   return { 'adopted', room.status }
 end
 
@@ -52,9 +58,10 @@ if not authoritative and room.generation and tonumber(generation) < tonumber(roo
   return { 'stale' }
 end
 local was = countedAs(room)
+expireAllocations(room, now)
 takeInstance(room)
 -- Where the table refuses (the room said that it is over) the news is kept and the status stays.
-setStatus(room, lookUpStatus(room, loads, allocationTtlMs, now) or room.status, now)
+setStatus(room, lookUpStatus(room, loads) or room.status, now, 'instance', whatItSays())
 if room.status == STATUS_ERROR and was.status ~= STATUS_ERROR then
   noteEarlyEnd(room, room.description, now)
 end

@@ -1,10 +1,12 @@
--- Input:  KEYS rooms counts byStatus metadata ids ended earlyEnds endReasons schedulers
+-- Input:  KEYS all (room-keys.ts)
 --         ARGV scheduler
 -- Output: 'OK'
 -- Atomic because: half a scheduler would count rooms that it does not have.
 
-for place = 1, 8 do
-  redis.call('UNLINK', KEYS[place])
-end
-redis.call('SREM', SCHEDULERS, ARGV[1])
+-- In the partition's sets: allocations and resyncs go by themselves when their time comes and nothing is found.
+redis.call(
+  'UNLINK', ROOMS, COUNTS, BY_STATUS, METADATA, TRANSITIONS, HOSTS, FREE, ALLOCATIONS, WAITING, IDS, ENDED, EARLY_ENDS, END_REASONS,
+  WAITERS
+)
+redis.call('SREM', SCHEDULERS, SCHEDULER)
 return 'OK'

@@ -1,9 +1,9 @@
--- Input:  KEYS rooms counts byStatus metadata ids ended earlyEnds endReasons schedulers
---         ARGV id, scheduler, reason
+-- Input:  KEYS all (room-keys.ts)
+--         ARGV scheduler, id, reason
 -- Output: {existed (0|1), validation (0|1)}
 -- Atomic because: between the record's end and the tombstone a late message could make the room anew.
 
-local id, scheduler = ARGV[1], ARGV[2]
+local id, reason = ARGV[2], brief(ARGV[3])
 local now = nowMs()
 redis.call('ZREMRANGEBYSCORE', ENDED, '-inf', digits(now - TOMBSTONE_MS))
 redis.call('ZADD', ENDED, 'NX', digits(now), id)
@@ -15,11 +15,14 @@ if not room then
 end
 -- A failed room was noted when it failed; one that was leaving did not end early.
 if room.status ~= STATUS_TERMINATING and room.status ~= STATUS_TERMINATED and room.status ~= STATUS_ERROR then
-  noteEarlyEnd(room, ARGV[3], now)
+  noteEarlyEnd(room, reason, now)
 end
-if room.validation and ARGV[3] ~= '' then
-  redis.call('HSET', END_REASONS, id, ARGV[3])
+if room.validation and reason ~= '' then
+  redis.call('HSET', END_REASONS, id, reason)
   redis.call('PEXPIRE', END_REASONS, digits(TOMBSTONE_MS))
 end
-removeRoom(room, scheduler)
+if room.status ~= STATUS_TERMINATED then
+  announce(room, room.status, STATUS_TERMINATED, now, 'instance', reason)
+end
+removeRoom(room)
 return { 1, room.validation and 1 or 0 }

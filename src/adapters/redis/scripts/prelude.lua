@@ -4,18 +4,36 @@
 -- Output: local functions.
 -- Atomic because: a room's record, its place in the sets and the counters must never disagree, whoever calls.
 
-local ROOMS, COUNTS, BY_STATUS, METADATA = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local IDS, ENDED, EARLY_ENDS, END_REASONS = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local SCHEDULERS, SYNCED = KEYS[9], KEYS[10]
+local ROOMS, COUNTS, BY_STATUS, METADATA, TRANSITIONS, HOSTS = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local FREE, ALLOCATIONS, WAITING, EVENTS, RESYNCS, ALLOCATION_TIMES = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12]
+local IDS, ENDED, EARLY_ENDS, END_REASONS = KEYS[13], KEYS[14], KEYS[15], KEYS[16]
+local SCHEDULERS, SYNCED, WAITERS = KEYS[17], KEYS[18], KEYS[19]
+-- Every room script is told the scheduler first.
+local SCHEDULER = ARGV[1]
 
 -- Ended rooms are remembered for 24 h (src/ports/room-store.ts).
 local TOMBSTONE_MS = 86400000
+local TRANSITIONS_KEPT = 10
 -- Room for a time in ms until the year 2286; with the highest status still far below 2^53.
 local STATUS_SPAN = 10000000000000
 
 local function nowMs()
   local time = redis.call('TIME')
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+-- What a runtime says has no length of its own: the first KiB, whole characters.
+local TEXT_KEPT = 1024
+local function brief(text)
+  if #text <= TEXT_KEPT then
+    return text
+  end
+  local last = TEXT_KEPT
+  -- A byte 10xxxxxx goes on with the character before it.
+  while last > 0 and math.floor(string.byte(text, last + 1) / 64) == 2 do
+    last = last - 1
+  end
+  return string.sub(text, 1, last)
 end
 
 -- Whole numbers as text: Lua's own conversion keeps 14 digits.
@@ -44,34 +62,182 @@ local function count(field, change)
   end
 end
 
+-- A host is forgotten with its last used room.
+local function countHost(was, is)
+  if was == is then
+    return
+  end
+  if was and redis.call('HINCRBY', HOSTS, was, '-1') <= 0 then
+    redis.call('HDEL', HOSTS, was)
+  end
+  if is then
+    redis.call('HINCRBY', HOSTS, is, '1')
+  end
+end
+
+-- Slots that are given to callers, and that the room has not reported yet.
+local function openAllocations(room)
+  return room.allocations and #room.allocations or 0
+end
+
+-- What the room says of its slots: a room for one match counts by its word, whatever number it sends along (rooms.md 2.3).
+local function reportedMatches(room, maxMatches)
+  return maxMatches == 1 and 0 or room.runningMatches
+end
+
+local function hasMatch(room)
+  local used = (room.runningMatches > 0 or openAllocations(room) > 0) and 1 or 0
+  local cell = room.status * 2 + used + 1
+  return string.sub(HAS_MATCH, cell, cell) == '1'
+end
+
+-- The host that counts this room as used, or nil.
+local function usedHost(room)
+  return not room.validation and hasMatch(room) and room.host or nil
+end
+
+-- The room's place among those that callers may be sent to, or nil: by status and version, because callers ask by them.
+local function freePlace(room)
+  local isFree = (room.status == STATUS_READY or room.status == STATUS_ACTIVE) and not room.validation and not room.drainingSinceMs
+  return isFree and room.status .. '/' .. room.version .. '/' .. room.id or nil
+end
+
 -- What the sets and counters hold of a room: taken before a change, given to storeRoom after it.
 local function countedAs(room)
-  return { status = room.status, instanceStatus = room.instanceStatus, runningMatches = room.runningMatches }
+  return {
+    status = room.status,
+    statusSinceMs = room.statusSinceMs,
+    instanceStatus = room.instanceStatus,
+    runningMatches = room.runningMatches,
+    usedHost = usedHost(room),
+    freePlace = freePlace(room),
+  }
 end
 
 -- The status that the domain's table gives the room, or nil where it refuses.
 -- loads: the load for 0, 1, ... running matches, one digit each; the last one stands for all above.
-local function lookUpStatus(room, loads, allocationTtlMs, now)
+local function lookUpStatus(room, loads)
   local place = math.min(room.runningMatches, #loads - 1) + 1
   local load = tonumber(string.sub(loads, place, place))
-  local holds = 0
-  if room.allocatedAtMs and now - room.allocatedAtMs <= allocationTtlMs then
-    holds = 1
-  end
+  local holds = openAllocations(room) > 0 and 1 or 0
   local row = (room.status * PING_STATUSES + room.pingStatus) * INSTANCE_STATUSES + room.instanceStatus
   local cell = (row * MATCH_LOADS + load) * 2 + holds + 1
   return tonumber(string.sub(STATUS_TABLE, cell, cell))
 end
 
--- The one place where a room changes its status.
-local function setStatus(room, status, now)
-  if room.status ~= status then
-    room.status = status
-    room.statusSinceMs = now
-    if status ~= STATUS_ALLOCATED then
-      room.allocatedAtMs = nil
+-- Tells the process that holds the room's stream, or a waiting caller.
+local function notify(listener, notice)
+  if listener then
+    redis.call('PUBLISH', NOTICES .. listener, cjson.encode(notice))
+  end
+end
+
+-- Whoever forwards the room's news reads it here. The end of a room is one event, whoever hears of it first and last.
+local function announce(room, from, to, now, cause, detail)
+  if room.validation then
+    return
+  end
+  local event = {
+    scheduler = SCHEDULER,
+    room = room.id,
+    from = from,
+    to = to,
+    atMs = now,
+    cause = cause,
+    detail = detail,
+    runningMatches = room.runningMatches,
+    address = room.address,
+  }
+  if to == STATUS_TERMINATED then
+    event.id = SCHEDULER .. '/' .. room.id .. '/terminated'
+  end
+  redis.call('XADD', EVENTS, 'MAXLEN', '~', EVENTS_KEPT, '*', 'event', cjson.encode(event))
+end
+
+-- Remembers why a room has its status. from: nil for the first one.
+local function noteTransition(room, from, now, cause, detail)
+  local line = cjson.encode({ at = now, from = from, to = room.status, cause = cause, detail = detail })
+  local before = redis.call('HGET', TRANSITIONS, room.id)
+  if before then
+    local cut, kept = 0, 1
+    while kept < TRANSITIONS_KEPT and cut do
+      cut = string.find(before, '\n', cut + 1, true)
+      kept = kept + 1
+    end
+    line = line .. '\n' .. (cut and string.sub(before, 1, cut - 1) or before)
+  end
+  redis.call('HSET', TRANSITIONS, room.id, line)
+end
+
+-- Ends the memory of an allocation, and frees its key.
+local function forgetAllocation(id)
+  local text = redis.call('HGET', ALLOCATIONS, 'a:' .. id)
+  redis.call('ZREM', ALLOCATION_TIMES, id .. '/' .. SCHEDULER)
+  if text then
+    local key = cjson.decode(text).key
+    redis.call('HDEL', ALLOCATIONS, 'a:' .. id)
+    if key and redis.call('HGET', ALLOCATIONS, 'k:' .. key) == id then
+      redis.call('HDEL', ALLOCATIONS, 'k:' .. key)
     end
   end
+end
+
+-- Nobody comes to a room that goes.
+local function dropAllocations(room)
+  for _, allocation in ipairs(room.allocations or {}) do
+    forgetAllocation(allocation.id)
+  end
+  room.allocations = nil
+end
+
+-- Takes an open allocation off its room. Whether it was there.
+local function closeAllocation(room, id)
+  local left, found = {}, false
+  for _, allocation in ipairs(room.allocations or {}) do
+    if allocation.id == id then
+      found = true
+    else
+      left[#left + 1] = allocation
+    end
+  end
+  -- An empty list would be stored as {}.
+  room.allocations = #left > 0 and left or nil
+  return found
+end
+
+-- The one place where a room changes its status.
+local function setStatus(room, status, now, cause, detail)
+  if room.status == status then
+    return
+  end
+  local from = room.status
+  room.status = status
+  room.statusSinceMs = now
+  if status == STATUS_TERMINATING or status == STATUS_TERMINATED then
+    dropAllocations(room)
+  end
+  noteTransition(room, from, now, cause, detail)
+  announce(room, from, status, now, cause, detail)
+end
+
+-- Ends the room's allocations whose time is over (at exactly its time one still holds). How many: if any, the caller stores
+-- the room. One that was given its only slot is again what ping and instance say.
+local function expireAllocations(room, now)
+  local over = {}
+  for _, allocation in ipairs(room.allocations or {}) do
+    if allocation.exp and allocation.exp < now then
+      over[#over + 1] = allocation.id
+    end
+  end
+  for _, id in ipairs(over) do
+    closeAllocation(room, id)
+    forgetAllocation(id)
+  end
+  -- Only a room for one match is ever allocated.
+  if #over > 0 and room.status == STATUS_ALLOCATED then
+    setStatus(room, lookUpStatus(room, SINGLE_LOADS) or room.status, now, 'allocation_expired', over[#over])
+  end
+  return #over
 end
 
 -- Writes a changed record, its place by status and the counters. was: countedAs(room) before the change, nil if new.
@@ -80,8 +246,10 @@ local function storeRoom(room, was)
   if room.validation then
     return
   end
-  if not was or was.status ~= room.status then
+  if not was or was.status ~= room.status or was.statusSinceMs ~= room.statusSinceMs then
     redis.call('ZADD', BY_STATUS, digits(room.status * STATUS_SPAN + room.statusSinceMs), room.id)
+  end
+  if not was or was.status ~= room.status then
     if was then
       count('r' .. was.status, -1)
     end
@@ -93,7 +261,17 @@ local function storeRoom(room, was)
     end
     count('i' .. room.instanceStatus, 1)
   end
+  local place, placeBefore = freePlace(room), was and was.freePlace
+  if place ~= placeBefore then
+    if placeBefore then
+      redis.call('ZREM', FREE, placeBefore)
+    end
+    if place then
+      redis.call('ZADD', FREE, '0', place)
+    end
+  end
   count('m', room.runningMatches - (was and was.runningMatches or 0))
+  countHost(was and was.usedHost, usedHost(room))
 end
 
 -- Remembers a room that failed, or ended unasked, soon after its creation, with what the runtime says of it.
@@ -107,25 +285,35 @@ local function noteEarlyEnd(room, reason, now)
 end
 
 -- Writes a new record and registers it.
-local function addRoom(room, scheduler)
+local function addRoom(room, cause, detail)
   redis.call('ZADD', IDS, '0', room.id)
-  redis.call('SADD', SCHEDULERS, scheduler)
+  redis.call('SADD', SCHEDULERS, SCHEDULER)
   storeRoom(room, nil)
+  noteTransition(room, nil, room.statusSinceMs, cause, detail)
+  announce(room, nil, room.status, room.statusSinceMs, cause, detail)
 end
 
 -- Removes everything of a room; an emptied scheduler leaves no key but its tombstones.
-local function removeRoom(room, scheduler)
+local function removeRoom(room)
+  local counted = countedAs(room)
+  dropAllocations(room)
   redis.call('HDEL', ROOMS, room.id)
   redis.call('HDEL', METADATA, room.id)
+  redis.call('HDEL', TRANSITIONS, room.id)
+  redis.call('ZREM', RESYNCS, SCHEDULER .. '/' .. room.id)
   redis.call('ZREM', IDS, room.id)
   redis.call('ZREM', BY_STATUS, room.id)
+  if counted.freePlace then
+    redis.call('ZREM', FREE, counted.freePlace)
+  end
   if not room.validation then
     count('r' .. room.status, -1)
     count('i' .. room.instanceStatus, -1)
     count('m', -room.runningMatches)
+    countHost(counted.usedHost, nil)
   end
   if redis.call('HLEN', ROOMS) == 0 then
-    redis.call('SREM', SCHEDULERS, scheduler)
-    redis.call('DEL', COUNTS)
+    redis.call('SREM', SCHEDULERS, SCHEDULER)
+    redis.call('DEL', COUNTS, HOSTS, FREE)
   end
 end

@@ -1,13 +1,13 @@
--- Input:  KEYS rooms counts byStatus metadata ids ended earlyEnds endReasons schedulers synced
---         ARGV cursor (the last id of the page before; '' = from the start), page size
+-- Input:  KEYS all (room-keys.ts)
+--         ARGV scheduler, cursor (the last id of the page before; '' = from the start), page size
 -- Output: {now (ms, text), synced (0|1), early ends, when the last one was (ms, text; '' = never), its reason,
 --          cursor of the next page ('' = this was the last), record, record, ...}
 -- Atomic because: a page's ids and records belong together; across pages the order of ids makes a room come exactly once.
 
-local size = tonumber(ARGV[2])
+local size = tonumber(ARGV[3])
 local from = '-'
-if ARGV[1] ~= '' then
-  from = '(' .. ARGV[1]
+if ARGV[2] ~= '' then
+  from = '(' .. ARGV[2]
 end
 local ids = redis.call('ZRANGEBYLEX', IDS, from, '+', 'LIMIT', '0', digits(size + 1))
 local cursor = ''

@@ -1,29 +1,34 @@
--- Input:  KEYS rooms counts byStatus
---         ARGV silent since (ms; '' = spare every match), id, id, ... (at most 500, so that pings wait a few ms at most)
+-- Input:  KEYS of a ping (room-keys.ts)
+--         ARGV scheduler, reason, silent since (ms; '' = spare every match), by name (0|1: spare none),
+--              id, id, ... (at most 500, so that pings wait a few ms at most)
 -- Output: for each id 'terminating' | 'has_match' | 'unknown_room'
 -- Atomic because: a match may begin between the look and the mark, and no match may be lost to a removal.
 
-local silentSinceMs = tonumber(ARGV[1])
+local reason, silentSinceMs, byName = ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1'
 local now = nowMs()
 local answers = {}
-for place = 2, #ARGV do
+for place = 5, #ARGV do
   local room = loadRoom(ARGV[place])
   if not room then
-    answers[place - 1] = 'unknown_room'
+    answers[place - 4] = 'unknown_room'
   elseif room.status == STATUS_TERMINATING or room.status == STATUS_TERMINATED then
     -- What has ended by itself is on its way out too, and must not look younger than it is.
-    answers[place - 1] = 'terminating'
+    answers[place - 4] = 'terminating'
   else
-    local cell = room.status * 2 + (room.runningMatches > 0 and 1 or 0) + 1
+    local was = countedAs(room)
+    local expired = expireAllocations(room, now)
     local isSilent = silentSinceMs and (room.lastPingAtMs or 0) < silentSinceMs
     -- No player was ever sent to a validation room: what it calls a match keeps it from nothing.
-    if not isSilent and not room.validation and string.sub(HAS_MATCH, cell, cell) == '1' then
-      answers[place - 1] = 'has_match'
+    if not byName and not isSilent and not room.validation and hasMatch(room) then
+      if expired > 0 then
+        storeRoom(room, was)
+      end
+      answers[place - 4] = 'has_match'
     else
-      local was = countedAs(room)
-      setStatus(room, STATUS_TERMINATING, now)
+      notify(room.listener, { kind = 'room_terminating', scheduler = SCHEDULER, room = room.id, reason = reason })
+      setStatus(room, STATUS_TERMINATING, now, 'removal', reason)
       storeRoom(room, was)
-      answers[place - 1] = 'terminating'
+      answers[place - 4] = 'terminating'
     end
   end
 end

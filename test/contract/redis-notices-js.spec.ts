@@ -1,0 +1,4 @@
+import { openRedisNotices } from '../support/open-redis-notices';
+import { describeNotices } from './notices.contract';
+
+describeNotices('RedisNotices on js-redis-server', () => openRedisNotices('js'));

@@ -1,0 +1,4 @@
+import { openRedisRoomAllocationStore } from '../support/open-redis-room-allocation-store';
+import { describeRoomAllocationStore } from './room-allocation-store.contract';
+
+describeRoomAllocationStore('RedisRoomAllocationStore on js-redis-server', () => openRedisRoomAllocationStore('js'));
