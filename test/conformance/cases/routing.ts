@@ -24,7 +24,7 @@ export const routing: readonly ConformanceGroup[] = [
       unknownPath('GET /'),
       unknownPath('GET /scheduler/{scheduler}/operations'),
       unknownPath('GET /schedulers/'),
-      unknownPath('GET /schedulers/{scheduler}/rooms'),
+      unknownPath('GET /schedulers/{scheduler}/instances'),
       unknownPath('POST /schedulers/{scheduler}/add-rooms'),
       unknownPath('POST /schedulers/{scheduler}/remove-rooms'),
       unknownPath('GET //schedulers', noRedirect),
