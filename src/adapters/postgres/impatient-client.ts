@@ -11,6 +11,9 @@ const goodbyeMs = 1_000;
 export class ImpatientClient extends Client {
   constructor(config?: string | ClientConfig) {
     super(config);
+    // A server that goes says so at any moment, also in the one between the pool's listener and that of its user, and an error
+    // without listener would end the process. The statement that comes next fails, and the pool lets go of the connection.
+    this.on('error', () => undefined);
     // Replaced and not overridden: the method has seven signatures, and all that matters here is whether it answers a promise.
     const query = this.query.bind(this) as (...parameters: unknown[]) => unknown;
     this.query = ((...parameters: unknown[]) => {
