@@ -112,7 +112,13 @@ describe('the scheduler store on PostgreSQL', () => {
       await create('delta', { game: 'go', matchAllocation: { maxMatches: 12 }, forwarders });
       const settings = await postgres.schedulers.listSettings();
       expect(settings).toHaveLength(4);
-      expect(settings).toContainEqual({ name: 'delta', game: 'go', maxMatches: 12, forwarders });
+      expect(settings).toContainEqual({
+        name: 'delta',
+        game: 'go',
+        maxMatches: 12,
+        activeVersion: 'v1.0.0',
+        forwarders,
+      });
     });
   });
 
@@ -210,9 +216,11 @@ describe('the scheduler store on PostgreSQL', () => {
         { version: 'v2.0.0', isActive: true },
         { version: 'v1.0.0', isActive: false },
       ]);
+      expect((await postgres.schedulers.findVersions('arena', {})).sort()).toEqual(['v1.0.0', 'v2.0.0']);
+      expect(await postgres.schedulers.findVersions('arena', { nobody: 'has it' })).toEqual([]);
       expect((await postgres.schedulers.listSchedulers({ game: 'chess', version: 'v2.0.0' })).length).toBe(1);
       expect(await postgres.schedulers.listSettings()).toEqual([
-        { name: 'arena', game: 'chess', maxMatches: 5, forwarders: [] },
+        { name: 'arena', game: 'chess', maxMatches: 5, activeVersion: 'v2.0.0', forwarders: [] },
       ]);
       expect(await postgres.schedulers.activateVersion('arena', 'v1.0.0')).toBe(true);
       expect(await active()).toMatchObject({
