@@ -47,6 +47,7 @@ module.exports = {
           'zod',
           '@grpc/grpc-js',
           '@grpc/reflection',
+          '@kubernetes/client-node',
         ]),
       },
     },

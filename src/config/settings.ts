@@ -145,9 +145,62 @@ export const settings = {
   }),
   runtime: required({
     key: 'runtime',
-    schema: z.enum(['local'], 'must be local (the Kubernetes runtime is not part of this version)'),
+    schema: z.enum(['local', 'kubernetes'], 'must be local or kubernetes'),
     default: 'local',
-    help: 'what runs the rooms',
+    help: 'what runs the rooms: processes of this machine, or pods of a cluster',
+  }),
+  kubernetesInCluster: required({
+    key: 'adapters.runtime.kubernetes.inCluster',
+    schema: boolean,
+    default: 'false',
+    help: 'reach the cluster that Maestro runs in, by the service account of its pod',
+  }),
+  kubernetesKubeconfig: optional({
+    key: 'adapters.runtime.kubernetes.kubeconfig',
+    schema: z.string().min(1),
+    help: 'reach the cluster that this file names; without any of these, the one that KUBECONFIG names',
+  }),
+  kubernetesMasterUrl: optional({
+    key: 'adapters.runtime.kubernetes.masterUrl',
+    schema: url('http:', 'https:'),
+    help: 'reach an API server that asks for no credentials, such as `kubectl proxy`; a kubeconfig wins',
+  }),
+  kubernetesQps: required({
+    key: 'adapters.runtime.kubernetes.qps',
+    schema: integer(1, 100_000),
+    default: '100',
+    help: 'calls to the API server per second and process, on average, wherever the cluster is',
+  }),
+  kubernetesBurst: required({
+    key: 'adapters.runtime.kubernetes.burst',
+    schema: integer(1, 100_000),
+    default: '200',
+    help: 'calls to the API server at once',
+  }),
+  kubernetesTopologySpread: required({
+    key: 'adapters.runtime.kubernetes.topologySpreadConstraint.enabled',
+    schema: boolean,
+    default: 'true',
+    help: 'spread the rooms of a scheduler over the cluster',
+  }),
+  kubernetesTopologyMaxSkew: required({
+    key: 'adapters.runtime.kubernetes.topologySpreadConstraint.maxSkew',
+    // v10 takes what is no skew for its default.
+    schema: integer(-1_000_000, 1_000_000).transform((skew) => (skew <= 0 ? 5 : skew)),
+    default: '5',
+    help: 'how many rooms more than the emptiest part of the cluster any part may have',
+  }),
+  kubernetesTopologyKey: required({
+    key: 'adapters.runtime.kubernetes.topologySpreadConstraint.topologyKey',
+    schema: z.string().min(1),
+    default: 'topology.kubernetes.io/zone',
+    help: 'the label of nodes whose values are the parts',
+  }),
+  kubernetesTopologyScheduleAnyway: required({
+    key: 'adapters.runtime.kubernetes.topologySpreadConstraint.whenUnsatisfiableScheduleAnyway',
+    schema: boolean,
+    default: 'false',
+    help: 'start a room where it does not keep the skew, instead of letting it wait',
   }),
   host: required({
     key: 'api.host',
@@ -190,7 +243,7 @@ export const settings = {
   roomsApiPublicUrl: optional({
     key: 'roomsApi.publicUrl',
     schema: url('http:', 'https:'),
-    help: 'what rooms are told as MAESTRO_ROOMS_API_URL; default http://127.0.0.1:<port of the rooms API>',
+    help: 'what rooms are told as MAESTRO_ROOMS_API_URL; default http://127.0.0.1:<port of the rooms API>, and nothing in a cluster',
   }),
   roomsApiGrpcPort: required({
     key: 'roomsApi.grpcPort',
@@ -201,7 +254,7 @@ export const settings = {
   roomsApiGrpcPublicAddress: optional({
     key: 'roomsApi.grpcPublicAddress',
     schema: z.string().regex(/^[^\s/]+:\d+$/, 'must be a host and a port, such as rooms.example.com:50052'),
-    help: 'what rooms are told as MAESTRO_ROOMS_GRPC_ADDRESS; default 127.0.0.1:<gRPC port of the rooms API>',
+    help: 'what rooms are told as MAESTRO_ROOMS_GRPC_ADDRESS; default 127.0.0.1:<gRPC port of the rooms API>, and nothing in a cluster',
   }),
   maxMetadataBytes: required({
     key: 'roomsApi.maxMetadataBytes',

@@ -62,8 +62,8 @@ export async function start(options: GlobalOptions & { roles: string }): Promise
     } else await assertMigrated(resources.dataSource);
     const running = await bootRoles(roles, resources);
     // Only the process that is everything, with servers of its own, ends the rooms: it is somebody's terminal.
-    const endsRooms = servers.embedded !== null;
-    closers.push(() => (endsRooms ? stopWithRooms(running, resources) : running.stopAll()));
+    const endAllRooms = servers.embedded === null ? null : resources.endAllRooms;
+    closers.push(() => (endAllRooms ? stopWithRooms(running, resources, endAllRooms) : running.stopAll()));
     logger.info({ roles, owner: resources.owner }, 'maestro runs');
     if (servers.embedded !== null) await welcome(config, logger, servers);
   } catch (error) {
@@ -229,10 +229,13 @@ function missing(key: 'postgres.url' | 'redis.url'): never {
 async function welcome(config: Config, logger: Logger, { embedded, ...urls }: Servers): Promise<void> {
   const host = config.host === '0.0.0.0' || config.host === '::' ? '127.0.0.1' : config.host;
   const managementUrl = `http://${host}:${config.managementApiPort}`;
-  const hasSample = await createSampleScheduler(
-    { managementUrl, projectDirectory: process.cwd(), stateDirectory: config.stateDirectory },
-    logger,
-  );
+  // The sample is a program of this machine.
+  const hasSample =
+    config.runtime === 'local' &&
+    (await createSampleScheduler(
+      { managementUrl, projectDirectory: process.cwd(), stateDirectory: config.stateDirectory },
+      logger,
+    ));
   process.stdout.write(
     welcomeText({
       managementUrl,
@@ -252,10 +255,14 @@ async function welcome(config: Config, logger: Logger, { embedded, ...urls }: Se
 const recordsFollowMs = 2_000;
 
 /** First whoever would make or accept new rooms; the rest hears the rooms out and then goes. */
-async function stopWithRooms(running: RunningRoles, { runtime, roomStore, logger }: ProcessResources): Promise<void> {
+async function stopWithRooms(
+  running: RunningRoles,
+  { roomStore, logger }: ProcessResources,
+  endAllRooms: () => Promise<void>,
+): Promise<void> {
   await Promise.all([running.stop('worker'), running.stop('management-api')]);
   try {
-    await runtime.stopEverything();
+    await endAllRooms();
     const deadline = Date.now() + recordsFollowMs;
     while (Date.now() < deadline && (await roomStore.listSchedulers()).length > 0) {
       await new Promise((resolve) => setTimeout(resolve, 50));

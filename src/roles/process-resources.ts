@@ -7,8 +7,8 @@ import type { DataSource } from 'typeorm';
 import { BullmqWakeUps } from '../adapters/bullmq/bullmq-wake-ups';
 import { bullPrefix, wakeUpQueues, type Ring } from '../adapters/bullmq/wake-up-queues';
 import { GrpcEventForwarder } from '../adapters/grpc-forwarder/grpc-event-forwarder';
-import { LocalProcessRuntime } from '../adapters/local-process/local-process-runtime';
 import { connectPostgres } from '../adapters/postgres/data-source';
+import { PostgresInstallation } from '../adapters/postgres/postgres-installation';
 import { PostgresListener } from '../adapters/postgres/postgres-listener';
 import { PostgresLoopLeases } from '../adapters/postgres/postgres-loop-leases';
 import { PostgresOperationStore } from '../adapters/postgres/postgres-operation-store';
@@ -26,6 +26,8 @@ import { RedisRoomStore } from '../adapters/redis/redis-room-store';
 import type { Config } from '../config/settings';
 import { DomainError, messageOf } from '../domain/errors';
 import type { Logger } from '../ports/logger';
+import type { Runtime } from '../ports/runtime';
+import { openRuntime } from './open-runtime';
 
 /** What the roles of one process share: connections, and the adapters on them. Nothing else is shared between roles. */
 export interface ProcessResources {
@@ -37,7 +39,9 @@ export interface ProcessResources {
   redis: Redis;
   bullRedis: Redis;
   registry: Registry;
-  runtime: LocalProcessRuntime;
+  runtime: Runtime;
+  /** Ends every room; null where rooms outlive whoever started them. */
+  endAllRooms: (() => Promise<void>) | null;
   unitOfWork: PostgresUnitOfWork;
   schedulerStore: PostgresSchedulerStore;
   operationStore: PostgresOperationStore;
@@ -66,7 +70,7 @@ const roomCommandTimeoutMs = 1_500;
 /** Redis may take this long to answer at start before the process gives up. Milliseconds. */
 const redisStartDeadlineMs = 8_000;
 
-/** @throws DomainError `postgres.unreachable`, `redis.unreachable` with one line that says what to do. */
+/** @throws DomainError `postgres.unreachable`, `redis.unreachable`, `runtime.cluster_unknown` with one line that says what to do. */
 export async function openResources(
   config: Config,
   logger: Logger,
@@ -77,6 +81,14 @@ export async function openResources(
     poolSize: config.postgresPoolSize,
     applicationName: processName,
     onIdleError: (error) => logger.warn({ err: messageOf(error) }, 'an idle database connection was lost'),
+  });
+  const unitOfWork = new PostgresUnitOfWork(dataSource);
+  const { runtime, endAllRooms } = await openRuntime(config, logger, {
+    environment,
+    installation: new PostgresInstallation(unitOfWork),
+  }).catch(async (error: unknown) => {
+    await dataSource.destroy();
+    throw error;
   });
   const redis = createRedisConnection({
     url: redisUrl,
@@ -92,15 +104,6 @@ export async function openResources(
     name: `${processName}-wake-ups`,
     ...bullmqConnectionOptions,
   });
-  const runtime = new LocalProcessRuntime(
-    {
-      stateDir: config.stateDirectory,
-      roomsApiUrl: config.roomsApiPublicUrl ?? `http://127.0.0.1:${config.roomsApiPort}`,
-      roomsGrpcAddress: config.roomsApiGrpcPublicAddress ?? `127.0.0.1:${config.roomsApiGrpcPort}`,
-      environment,
-    },
-    logger,
-  );
   const registry = new Registry();
   const metrics = new PrometheusMetrics(registry);
   const eventForwarder = new GrpcEventForwarder(
@@ -127,7 +130,6 @@ export async function openResources(
     await close();
     throw error;
   }
-  const unitOfWork = new PostgresUnitOfWork(dataSource);
   const listener = new PostgresListener(postgresUrl, logger);
   return {
     config,
@@ -138,6 +140,7 @@ export async function openResources(
     bullRedis,
     registry,
     runtime,
+    endAllRooms,
     unitOfWork,
     schedulerStore: new PostgresSchedulerStore(unitOfWork, listener),
     operationStore: new PostgresOperationStore(unitOfWork, listener),

@@ -18,6 +18,7 @@ const migrationNames = [
   'CreateSchedulersAndOperations1732150000000',
   'ChangeVersionsAndCancel1732233600000',
   'KeepChangesLonger1732233700000',
+  'NameTheInstallation1732320000000',
 ];
 
 describe('the database schema', () => {

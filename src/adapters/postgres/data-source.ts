@@ -2,6 +2,7 @@ import { DataSource, type DataSourceOptions, type Logger, type QueryRunner } fro
 import { CreateSchedulersAndOperations1732150000000 } from '../../../migrations/1732150000000-create-schedulers-and-operations';
 import { ChangeVersionsAndCancel1732233600000 } from '../../../migrations/1732233600000-change-versions-and-cancel';
 import { KeepChangesLonger1732233700000 } from '../../../migrations/1732233700000-keep-changes-longer';
+import { NameTheInstallation1732320000000 } from '../../../migrations/1732320000000-name-the-installation';
 import { DomainError, messageOf } from '../../domain/errors';
 import { ImpatientClient } from './impatient-client';
 
@@ -19,6 +20,7 @@ const migrations = [
   CreateSchedulersAndOperations1732150000000,
   ChangeVersionsAndCancel1732233600000,
   KeepChangesLonger1732233700000,
+  NameTheInstallation1732320000000,
 ];
 
 /** Ours are indexed look-ups and short updates; a longer one waits for a sick database. */

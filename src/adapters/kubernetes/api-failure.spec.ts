@@ -1,0 +1,75 @@
+import { ApiFailure, domainErrorOf, pauseBeforeRetryMs } from './api-failure';
+import type { Status } from './kubernetes-objects';
+
+const nowMs = Date.parse('2026-11-21T10:00:00Z');
+
+function answer(code: number, status: Status | string = {}, retryAfter?: string): ApiFailure {
+  const body = typeof status === 'string' ? status : JSON.stringify({ kind: 'Status', code, ...status });
+  return ApiFailure.ofAnswer(code, { 'retry-after': retryAfter }, body, nowMs);
+}
+
+const terminating = { reason: 'Forbidden', details: { causes: [{ reason: 'NamespaceTerminating' }] } };
+
+describe('domainErrorOf', () => {
+  it.each<[string, ApiFailure, string, string]>([
+    ['no answer', ApiFailure.noAnswer('connect ECONNREFUSED'), 'unavailable', 'runtime.unreachable'],
+    ['a wrong spec', answer(422, { reason: 'Invalid' }), 'invalid_argument', 'runtime.spec_invalid'],
+    ['a request that is none', answer(400, { reason: 'BadRequest' }), 'invalid_argument', 'runtime.spec_invalid'],
+    ['expired credentials', answer(401), 'unavailable', 'runtime.unauthenticated'],
+    ['a missing right', answer(403, { reason: 'Forbidden' }), 'permission_denied', 'runtime.forbidden'],
+    ['a namespace that goes', answer(403, terminating), 'not_found', 'runtime.scheduler_not_found'],
+    [
+      'a full quota',
+      answer(403, { reason: 'Forbidden', message: 'pods "a" is forbidden: exceeded quota: q' }),
+      'resource_exhausted',
+      'runtime.quota_exceeded',
+    ],
+    ['nothing there', answer(404, { reason: 'NotFound' }), 'not_found', 'runtime.not_found'],
+    ['a taken name', answer(409, { reason: 'AlreadyExists' }), 'already_exists', 'runtime.exists'],
+    ['a write that crossed ours', answer(409, { reason: 'Conflict' }), 'unavailable', 'runtime.conflict'],
+    ['too many requests', answer(429), 'unavailable', 'runtime.overloaded'],
+    ['a broken server', answer(500), 'unavailable', 'runtime.api_failed'],
+    ['a proxy without server', answer(503, '<html>'), 'unavailable', 'runtime.api_failed'],
+    ['a server that took too long', answer(504, { reason: 'Timeout' }), 'unavailable', 'runtime.api_failed'],
+    ['what should not happen', answer(418), 'internal', 'runtime.api_unexpected'],
+  ])('%s', (_what, failure, kind, code) => {
+    expect(domainErrorOf(failure, 'create pod arena/arena-1')).toMatchObject({ kind, code, cause: failure });
+  });
+
+  it("says what was tried, and the server's words", () => {
+    const failure = answer(422, { message: 'Pod "arena-1" is invalid: spec.containers[0].image: Required value' });
+    expect(domainErrorOf(failure, 'create pod arena/arena-1').message).toBe(
+      'Kubernetes did not create pod arena/arena-1: Pod "arena-1" is invalid: spec.containers[0].image: Required value',
+    );
+  });
+});
+
+describe('pauseBeforeRetryMs', () => {
+  it.each([
+    ['the first pause', answer(500), 1, 0, 50],
+    ['it doubles', answer(500), 3, 0, 200],
+    ['up to two seconds, were there more attempts', answer(500), 5, 0, 800],
+    ['less a fifth at random', answer(500), 1, 1, 40],
+    ['without an answer', ApiFailure.noAnswer('gone'), 2, 0, 100],
+    ['as long as the server wants', answer(429, {}, '3'), 1, 0, 3_000],
+    ['until the server wants', answer(503, {}, 'Sat, 21 Nov 2026 10:00:05 GMT'), 1, 0, 5_000],
+    ['what the status says', answer(500, { details: { retryAfterSeconds: 1 } }), 1, 0, 1_000],
+    ['a header that says nothing', answer(429, {}, 'soon'), 1, 0, 50],
+    ['not a sixth time', answer(500), 6, 0, null],
+    ['not a wrong spec', answer(422), 1, 0, null],
+    ['not a missing right', answer(403), 1, 0, null],
+    ['not a conflict', answer(409), 1, 0, null],
+  ])('%s', (_what, failure, attempt, random, expected) => {
+    expect(pauseBeforeRetryMs(failure, attempt, random)).toBe(expected);
+  });
+});
+
+describe('ApiFailure', () => {
+  it.each([
+    ['410', ApiFailure.ofStatus({ kind: 'Status', code: 410, reason: 'Expired' })],
+    ['a word', ApiFailure.ofStatus({ kind: 'Status', code: 500, reason: 'Expired' })],
+  ])('knows by %s that a version is forgotten', (_what, failure) => {
+    expect(failure.isExpired).toBe(true);
+    expect(answer(500).isExpired).toBe(false);
+  });
+});

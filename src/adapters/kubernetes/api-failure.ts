@@ -1,0 +1,141 @@
+import { DomainError } from '../../domain/errors';
+import type { Status } from './kubernetes-objects';
+
+type Causes = NonNullable<NonNullable<Status['details']>['causes']>;
+
+/** A call that the API server refused, or whose answer never came. */
+export class ApiFailure extends Error {
+  override readonly name = 'ApiFailure';
+
+  constructor(
+    message: string,
+    readonly facts: {
+      /** Null when no answer came: the call may have had its effect. */
+      status: number | null;
+      /** Kubernetes' word for it: `AlreadyExists`, `NotFound`, `Conflict`, `Expired`. Empty where it said none. */
+      reason: string;
+      causes: Causes;
+      /** How long the server asks to be left alone. */
+      retryAfterMs: number | null;
+    },
+    cause?: unknown,
+  ) {
+    super(message, cause === undefined ? undefined : { cause });
+  }
+
+  /** `body` is what came: mostly a Status, but a proxy in between says what it likes. */
+  static ofAnswer(status: number, headers: { 'retry-after'?: string | undefined }, body: string, nowMs: number) {
+    const said = readStatus(body);
+    return new ApiFailure(said?.message ?? `the API server answered ${status}`, {
+      status,
+      reason: said?.reason ?? '',
+      causes: said?.details?.causes ?? [],
+      retryAfterMs: readRetryAfter(headers['retry-after'], nowMs) ?? secondsToMs(said?.details?.retryAfterSeconds),
+    });
+  }
+
+  static noAnswer(message: string, cause?: unknown): ApiFailure {
+    return new ApiFailure(message, { status: null, reason: '', causes: [], retryAfterMs: null }, cause);
+  }
+
+  /** An `ERROR` of a watch is a Status without HTTP around it. */
+  static ofStatus(status: Status): ApiFailure {
+    return new ApiFailure(status.message ?? 'the API server ended the watch', {
+      status: status.code ?? 500,
+      reason: status.reason ?? '',
+      causes: status.details?.causes ?? [],
+      retryAfterMs: secondsToMs(status.details?.retryAfterSeconds),
+    });
+  }
+
+  get isNotFound(): boolean {
+    return this.facts.status === 404;
+  }
+
+  /** The version to go on from is forgotten: only a new list helps. */
+  get isExpired(): boolean {
+    return this.facts.status === 410 || this.facts.reason === 'Expired' || this.facts.reason === 'Gone';
+  }
+
+  /** Another attempt may do: nobody said that this call is wrong. */
+  get mayPass(): boolean {
+    const { status } = this.facts;
+    return status === null || status === 429 || status >= 500;
+  }
+}
+
+function readStatus(body: string): Status | null {
+  try {
+    const status = JSON.parse(body) as Status | null;
+    return status?.kind === 'Status' ? status : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Seconds or a date: RFC 9110, 10.2.3. */
+function readRetryAfter(text: string | undefined, nowMs: number): number | null {
+  if (text === undefined) return null;
+  if (/^\d+$/.test(text)) return Number(text) * 1_000;
+  const atMs = Date.parse(text);
+  return Number.isNaN(atMs) ? null : Math.max(0, atMs - nowMs);
+}
+
+function secondsToMs(seconds: number | undefined): number | null {
+  return seconds ? seconds * 1_000 : null;
+}
+
+const firstPauseMs = 50;
+const lastPauseMs = 2_000;
+const maxAttempts = 6;
+
+/**
+ * How long to wait before the next attempt; null when there is to be none. Doubles from 50 ms to 2 s, less up to a fifth at
+ * random so that many clients do not come back together, and never before the server wants it.
+ */
+export function pauseBeforeRetryMs(failure: ApiFailure, attempt: number, random: number): number | null {
+  if (!failure.mayPass || attempt >= maxAttempts) return null;
+  const pauseMs = Math.min(lastPauseMs, firstPauseMs * 2 ** (attempt - 1)) * (1 - random / 5);
+  return Math.max(pauseMs, failure.facts.retryAfterMs ?? 0);
+}
+
+/** The failure in the port's words; `what` was tried ("create pod arena/arena-1"). */
+export function domainErrorOf(failure: ApiFailure, what: string): DomainError {
+  const { kind, code } = kindOf(failure);
+  return new DomainError(kind, `runtime.${code}`, `Kubernetes did not ${what}: ${failure.message}`, { cause: failure });
+}
+
+function kindOf(failure: ApiFailure): { kind: DomainError['kind']; code: string } {
+  const { status, reason, causes } = failure.facts;
+  switch (status) {
+    case null:
+      return { kind: 'unavailable', code: 'unreachable' };
+    case 400:
+    case 413:
+    case 415:
+    case 422:
+      return { kind: 'invalid_argument', code: 'spec_invalid' };
+    case 401:
+      // Credentials expire and come back; a wrong one is for an operator, whom the log tells.
+      return { kind: 'unavailable', code: 'unauthenticated' };
+    case 403:
+      if (causes.some((cause) => cause.reason === 'NamespaceTerminating')) {
+        return { kind: 'not_found', code: 'scheduler_not_found' };
+      }
+      return failure.message.includes('exceeded quota')
+        ? { kind: 'resource_exhausted', code: 'quota_exceeded' }
+        : { kind: 'permission_denied', code: 'forbidden' };
+    case 404:
+      return { kind: 'not_found', code: 'not_found' };
+    case 409:
+      return reason === 'AlreadyExists'
+        ? { kind: 'already_exists', code: 'exists' }
+        : { kind: 'unavailable', code: 'conflict' };
+    case 429:
+      return { kind: 'unavailable', code: 'overloaded' };
+    default:
+      return status >= 500 || status === 410
+        ? { kind: 'unavailable', code: 'api_failed' }
+        : { kind: 'internal', code: 'api_unexpected' };
+  }
+}

@@ -1,0 +1,33 @@
+import type { KubernetesObject } from './kubernetes-objects';
+
+/** On everything that this Maestro made. What lacks it, or has another, is never changed or deleted. */
+export const installationLabel = 'maestro.io/installation';
+/** v10's words, by which dashboards and disruption budgets find rooms. */
+export const heritageLabel = { key: 'heritage', value: 'maestro' };
+export const schedulerLabel = 'maestro-scheduler';
+export const versionLabel = 'version';
+/** On validation rooms only. */
+export const validationLabel = 'maestro.io/validation';
+
+/** On a namespace: the operation that made it. */
+export const ownerAnnotation = 'maestro.io/owner';
+/** On a pod: the operation that asked for it. */
+export const operationAnnotation = 'maestro.io/operation-id';
+/** On a pod: the call that made it, so that a call whose answer was lost knows its own pod. */
+export const creationAnnotation = 'maestro.io/creation';
+/** On a pod: JSON from `<host port>/<PROTOCOL>` to names that Kubernetes does not allow for ports. */
+export const portNamesAnnotation = 'maestro.io/port-names';
+
+export function isOurs(object: KubernetesObject, installation: string): boolean {
+  return object.metadata?.labels?.[installationLabel] === installation;
+}
+
+/** A pod of ours that is a room: somebody may have put our label on something else. */
+export function isOurRoom(object: KubernetesObject, installation: string): boolean {
+  return isOurs(object, installation) && object.metadata?.labels?.[heritageLabel.key] === heritageLabel.value;
+}
+
+/** The label selector of `isOurRoom`. */
+export function roomSelector(installation: string): string {
+  return `${heritageLabel.key}=${heritageLabel.value},${installationLabel}=${installation}`;
+}

@@ -1,0 +1,30 @@
+import { disruptionBudgetManifest, namespaceManifest } from './scheduler-manifests';
+
+describe('namespaceManifest', () => {
+  it('says whose it is', () => {
+    expect(namespaceManifest('arena', 'operation-1', 'ours')).toEqual({
+      apiVersion: 'v1',
+      kind: 'Namespace',
+      metadata: {
+        name: 'arena',
+        labels: { 'app.kubernetes.io/managed-by': 'maestro', 'maestro.io/installation': 'ours' },
+        annotations: { 'maestro.io/owner': 'operation-1' },
+      },
+    });
+  });
+});
+
+describe('disruptionBudgetManifest', () => {
+  it('covers the rooms and asks for nothing yet', () => {
+    expect(disruptionBudgetManifest('arena', 'ours')).toEqual({
+      apiVersion: 'policy/v1',
+      kind: 'PodDisruptionBudget',
+      metadata: {
+        name: 'arena',
+        namespace: 'arena',
+        labels: { 'app.kubernetes.io/managed-by': 'maestro', 'maestro.io/installation': 'ours' },
+      },
+      spec: { minAvailable: 0, selector: { matchLabels: { 'maestro-scheduler': 'arena' } } },
+    });
+  });
+});

@@ -1,0 +1,305 @@
+import { DomainError } from '../../src/domain/errors';
+import type { Pod } from '../../src/adapters/kubernetes/kubernetes-objects';
+import type { KubernetesRuntime } from '../../src/adapters/kubernetes/kubernetes-runtime';
+import { eventually } from '../support/eventually';
+import { containerStatus } from '../support/kube-machine';
+import { describeOnKubernetes } from '../support/kube-control-plane';
+import { KubeRooms, openKubeCluster, type KubeCluster } from '../support/kube-rooms';
+import { RecordingWatcher, roomSpec, withHostPorts } from '../support/local-rooms';
+
+const pods = '/api/v1/namespaces/arena/pods';
+const allPods = '/api/v1/pods';
+
+describeOnKubernetes('Kubernetes runtime under faults', (source) => {
+  let cluster: KubeCluster;
+  let rooms: KubeRooms;
+  let runtime: KubernetesRuntime;
+  let watching: { stop: AbortController; done: Promise<void> }[];
+
+  beforeAll(async () => {
+    cluster = await openKubeCluster(source);
+  }, 180_000);
+  afterAll(() => cluster?.stop());
+
+  beforeEach(async () => {
+    watching = [];
+    rooms = await KubeRooms.open(cluster);
+    runtime = await rooms.client();
+    await runtime.createScheduler('arena', 'operation-1');
+  });
+  afterEach(async () => {
+    for (const { stop } of watching) stop.abort();
+    await Promise.all(watching.map(({ done }) => done));
+    await rooms.dispose();
+  });
+
+  const soon = <T>(check: () => T | Promise<T>) => eventually(check, { timeoutMs: 20_000 });
+
+  async function watch(client = runtime): Promise<RecordingWatcher> {
+    const watcher = new RecordingWatcher();
+    const stop = new AbortController();
+    watching.push({ stop, done: client.watchInstances(watcher, stop.signal) });
+    await soon(() => expect(watcher.lists).toHaveLength(1));
+    await soon(() => expect(rooms.proxy.watching(allPods)).toBe(watching.length));
+    return watcher;
+  }
+
+  async function podNames(): Promise<string[]> {
+    const { body } = await rooms.machine.call<{ items: Pod[] }>('GET', pods);
+    return body.items.map(({ metadata }) => metadata?.name ?? '');
+  }
+
+  const failureOf = (call: Promise<unknown>) =>
+    call.then(
+      () => null,
+      (error: unknown) => error as DomainError,
+    );
+
+  describe('an answer that is lost', () => {
+    it('makes no second pod: the one that was made is known by its mark', async () => {
+      rooms.proxy.dropAnswers(2, ({ method, path }) => method === 'POST' && path === pods);
+      expect(await runtime.createInstance(roomSpec({ id: 'arena-1' }))).toMatchObject({
+        id: 'arena-1',
+        status: 'pending',
+      });
+      expect(await podNames()).toEqual(['arena-1']);
+      expect(rooms.proxy.count('POST', pods)).toBe(3);
+    });
+
+    it("does not take another call's pod for its own, however equal", async () => {
+      const spec = roomSpec({ id: 'arena-1', operationId: 'operation-2' });
+      await runtime.createInstance(spec);
+      rooms.proxy.dropAnswers(1, ({ method, path }) => method === 'POST' && path === pods);
+      expect(await failureOf(runtime.createInstance(spec))).toMatchObject({ code: 'runtime.instance_exists' });
+    });
+
+    it('makes no second namespace', async () => {
+      rooms.proxy.dropAnswers(1, ({ method, path }) => method === 'POST' && path === '/api/v1/namespaces');
+      expect(await runtime.createScheduler('other', 'operation-2')).toBe('already_ours');
+    });
+
+    it('deletes once', async () => {
+      await runtime.createInstance(roomSpec({ id: 'arena-1' }));
+      await rooms.machine.run('arena-1');
+      rooms.proxy.dropAnswers(1, ({ method, path }) => method === 'DELETE' && path === `${pods}/arena-1`);
+      expect(await runtime.deleteInstance('arena', 'arena-1', 'scale_down')).toBe('deleting');
+    });
+  });
+
+  describe('a server that cannot now', () => {
+    it.each([429, 500, 503])('is asked again after %s', async (status) => {
+      rooms.proxy.refuse(2, ({ method }) => method === 'POST', status);
+      expect(await runtime.createInstance(roomSpec({ id: 'arena-1' }))).toMatchObject({ id: 'arena-1' });
+    });
+
+    it('is left alone for as long as it says', async () => {
+      rooms.proxy.refuse(1, ({ path }) => path === pods, 429, { 'retry-after': '1' });
+      const beganMs = performance.now();
+      await runtime.createInstance(roomSpec({ id: 'arena-1' }));
+      expect(performance.now() - beganMs).toBeGreaterThanOrEqual(995);
+    });
+
+    it('is told as unavailable when it wants to be left alone for too long', async () => {
+      rooms.proxy.refuse(1, ({ path }) => path === pods, 429, { 'retry-after': '3600' });
+      const failure = await failureOf(runtime.createInstance(roomSpec({ id: 'arena-1' })));
+      expect(failure).toMatchObject({ kind: 'unavailable', code: 'runtime.overloaded' });
+      expect(rooms.proxy.count('POST', pods)).toBe(1);
+    });
+  });
+
+  it('does not ask again for what can never run, and says why', async () => {
+    const failure = await failureOf(runtime.createInstance({ ...roomSpec({ id: 'arena-1' }), containers: [] }));
+    expect(failure).toMatchObject({ kind: 'invalid_argument', code: 'runtime.spec_invalid' });
+    expect(failure?.message).toContain('spec.containers: Required value');
+    expect(rooms.proxy.count('POST', pods)).toBe(1);
+  });
+
+  describe('a watch', () => {
+    it('that is cut goes on where it was, without a list, and misses nothing', async () => {
+      const watcher = await watch();
+      const lists = rooms.proxy.count('GET', allPods);
+      rooms.proxy.refuse(2, ({ isWatch, path }) => isWatch && path === allPods, 503);
+      rooms.proxy.cutWatches();
+      await runtime.createInstance(roomSpec({ id: 'arena-1' }));
+      await rooms.machine.run('arena-1');
+      await rooms.machine.remove('arena-1');
+      await soon(() => expect(watcher.gone('arena-1')).toBeDefined());
+      const told = watcher.changes.map(({ type, instance }) => (type === 'gone' ? type : instance.status));
+      expect(told).toEqual(['pending', 'ready', 'terminating', 'gone']);
+      expect(watcher.lists).toHaveLength(1);
+      expect(rooms.proxy.count('GET', allPods)).toBe(lists);
+    });
+
+    it('is one for all schedulers', async () => {
+      for (const name of ['second', 'third']) await runtime.createScheduler(name, 'o');
+      const watcher = await watch();
+      for (const scheduler of ['arena', 'second', 'third']) {
+        await runtime.createInstance(roomSpec({ id: `${scheduler}-1`, scheduler }));
+      }
+      await soon(() => expect(watcher.changes).toHaveLength(3));
+      expect(rooms.proxy.watching(allPods)).toBe(1);
+      expect(
+        rooms.proxy.requests
+          .filter(({ isWatch }) => isWatch)
+          .map(({ path }) => path)
+          .sort(),
+      ).toEqual(['/api/v1/nodes', allPods]);
+    });
+
+    it('tells the address when the node becomes known, and when it changes', async () => {
+      const watcher = await watch();
+      const [spec] = [withHostPorts(roomSpec({ id: 'arena-1' }), [{ protocol: 'udp', hostPort: 30_000 }])];
+      await runtime.createInstance(spec);
+      await rooms.machine.run('arena-1', 'node-late');
+      await soon(() => expect(watcher.changes.at(-1)?.instance).toMatchObject({ status: 'ready', address: null }));
+      for (const address of ['203.0.113.7', '203.0.113.8']) {
+        await rooms.machine.addNode('node-late', { ExternalIP: address });
+        await soon(() => expect(watcher.changes.at(-1)?.instance.address?.host).toBe(address));
+      }
+      await rooms.machine.removeNode('node-late');
+      await rooms.machine.report('arena-1', { phase: 'Running', conditions: [{ type: 'Ready', status: 'False' }] });
+      await soon(() => expect(watcher.changes.at(-1)?.instance.status).toBe('pending'));
+      expect(watcher.changes.at(-1)?.instance.address?.host).toBe('203.0.113.8');
+    });
+
+    it('does not tell what changes nothing', async () => {
+      const watcher = await watch();
+      await runtime.createInstance(roomSpec({ id: 'arena-1' }));
+      await rooms.machine.run('arena-1');
+      for (const id of ['a', 'b', 'c']) {
+        await rooms.machine.patch(`${pods}/arena-1`, { metadata: { annotations: { 'example.com/note': id } } });
+      }
+      await rooms.machine.remove('arena-1');
+      await soon(() => expect(watcher.gone('arena-1')).toBeDefined());
+      const told = watcher.changes.map(({ type, instance }) => (type === 'gone' ? type : instance.status));
+      expect(told).toEqual(['pending', 'ready', 'terminating', 'gone']);
+    });
+  });
+
+  it('outlives a restart of the API server', async () => {
+    if (cluster.controlPlane === null) return;
+    const watcher = await watch();
+    await runtime.createInstance(roomSpec({ id: 'arena-1' }));
+    await cluster.controlPlane.killApiServer();
+    const during = runtime.createInstance(roomSpec({ id: 'arena-2' })).catch((error: unknown) => error);
+    await cluster.controlPlane.startApiServer();
+    const outcome = await during;
+    // It may have run out of time, and then says that trying again helps.
+    if (outcome instanceof DomainError) expect(outcome.kind).toBe('unavailable');
+    await soon(() => runtime.createInstance(roomSpec({ id: 'arena-3' })));
+    await soon(() => {
+      const known = [...watcher.lists.flat(), ...watcher.changes.map(({ instance }) => instance)].map(({ id }) => id);
+      expect(known).toEqual(expect.arrayContaining(['arena-1', 'arena-3']));
+    });
+  }, 180_000);
+
+  describe('what is not ours', () => {
+    it('is no place for our rooms, and is not deleted', async () => {
+      const namespace = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'foreign' } };
+      await rooms.machine.call('POST', '/api/v1/namespaces', namespace);
+      try {
+        const created = await failureOf(runtime.createScheduler('foreign', 'o'));
+        expect(created).toMatchObject({ code: 'runtime.scheduler_exists' });
+        const room = await failureOf(runtime.createInstance(roomSpec({ id: 'foreign-1', scheduler: 'foreign' })));
+        expect(room).toMatchObject({ code: 'runtime.scheduler_not_found' });
+        expect(await runtime.deleteScheduler('foreign')).toBe('not_found');
+        const { body } = await rooms.machine.call<{ status: { phase: string } }>('GET', '/api/v1/namespaces/foreign');
+        expect(body.status.phase).toBe('Active');
+      } finally {
+        await rooms.machine.call('DELETE', '/api/v1/namespaces/foreign');
+      }
+    });
+
+    it("is not listed, watched or deleted: another installation's rooms, and pods of others in our namespace", async () => {
+      const staging = await rooms.client({ installation: async () => 'staging' });
+      await staging.createScheduler('stage', 'o');
+      await staging.createInstance(roomSpec({ id: 'stage-1', scheduler: 'stage' }));
+      const containers = [{ name: 'tool', image: 'tool:1' }];
+      const labels = { heritage: 'maestro', 'maestro-scheduler': 'arena' };
+      const foreign = { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'arena-tool', labels }, spec: { containers } };
+      await rooms.machine.call('POST', pods, foreign);
+      const watcher = await watch();
+      expect(watcher.lists).toEqual([[]]);
+      expect(await runtime.listInstances()).toEqual([]);
+      expect(await runtime.deleteInstance('stage', 'stage-1', 'scale_down')).toBe('not_found');
+      expect(await runtime.deleteInstance('arena', 'arena-tool', 'scale_down')).toBe('not_found');
+      expect(await failureOf(runtime.createInstance(roomSpec({ id: 'arena-tool' })))).toMatchObject({
+        code: 'runtime.instance_name_taken',
+      });
+      expect(await runtime.deleteScheduler('stage')).toBe('not_found');
+      expect((await staging.listInstances()).map(({ id }) => id)).toEqual(['stage-1']);
+      expect(await podNames()).toEqual(['arena-tool']);
+    });
+
+    it.each(['..', '../kube-system', 'a/b', ''])('is not reached by the name %j', async (name) => {
+      expect(await runtime.deleteInstance('arena', name, 'scale_down')).toBe('not_found');
+      expect(await runtime.deleteScheduler(name)).toBe('not_found');
+      expect(await runtime.listInstances(name)).toEqual([]);
+    });
+  });
+
+  it('says why a room was deleted, in an event of its pod', async () => {
+    await runtime.createInstance(roomSpec({ id: 'arena-1' }));
+    await runtime.deleteInstance('arena', 'arena-1', 'rolling_update_replace');
+    await soon(async () => {
+      const { body } = await rooms.machine.call<{ items: { message: string }[] }>(
+        'GET',
+        '/api/v1/namespaces/arena/events',
+      );
+      // Events of earlier namespaces of this name are left.
+      expect(body.items.filter(({ message }) => message === 'rolling_update_replace')).toEqual([
+        expect.objectContaining({
+          type: 'Normal',
+          reason: 'GameRoomDeleted',
+          message: 'rolling_update_replace',
+          source: { component: 'maestro-next' },
+          involvedObject: expect.objectContaining({ kind: 'Pod', name: 'arena-1' }),
+        }),
+      ]);
+    });
+  });
+
+  it('deletes all the same when no event can be written', async () => {
+    await runtime.createInstance(roomSpec({ id: 'arena-1' }));
+    rooms.proxy.refuse(1, ({ path }) => path.endsWith('/events'), 403);
+    expect(await runtime.deleteInstance('arena', 'arena-1', 'scale_down')).toBe('deleting');
+  });
+
+  it('shows why a container does not start', async () => {
+    await runtime.createInstance(roomSpec({ id: 'arena-1' }));
+    await rooms.machine.bind('arena-1', 'node-1');
+    const waiting = { reason: 'CreateContainerConfigError', message: 'secret "keys" not found' };
+    await rooms.machine.report('arena-1', {
+      phase: 'Pending',
+      containerStatuses: [containerStatus('room', { waiting })],
+    });
+    expect(await runtime.listInstances()).toMatchObject([
+      { status: 'error', description: 'CreateContainerConfigError: secret "keys" not found' },
+    ]);
+  });
+
+  it('lists page by page', async () => {
+    const paging = await rooms.client({ pageSize: 2 });
+    const ids = ['arena-1', 'arena-2', 'arena-3', 'arena-4', 'arena-5'];
+    for (const id of ids) await runtime.createInstance(roomSpec({ id }));
+    expect((await paging.listInstances('arena')).map(({ id }) => id).sort()).toEqual(ids);
+    expect(rooms.proxy.count('GET', pods)).toBe(3);
+  });
+
+  it('keeps its connections', async () => {
+    const { connections } = rooms.proxy;
+    for (let call = 0; call < 20; call++) await runtime.listInstances('arena');
+    expect(rooms.proxy.connections).toBe(connections);
+  });
+
+  it('reaches the cluster by a kubeconfig, over TLS', async () => {
+    const direct = await rooms.client({ cluster: { kubeconfig: cluster.kubeconfig } });
+    await direct.createInstance(roomSpec({ id: 'arena-1' }));
+    expect((await direct.listInstances()).map(({ id }) => id)).toEqual(['arena-1']);
+  });
+
+  it('says when nothing says where the cluster is', async () => {
+    const failure = await failureOf(rooms.client({ cluster: {} }));
+    expect(failure).toMatchObject({ kind: 'failed_precondition', code: 'runtime.cluster_unknown' });
+  });
+});
