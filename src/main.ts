@@ -2,7 +2,7 @@
 import 'reflect-metadata';
 import { Command, CommanderError } from 'commander';
 import { messageOf } from './domain/errors';
-import { importFromV10, migrate, reset, start, type GlobalOptions } from './roles/commands';
+import { adoptFromV10, importFromV10, migrate, reset, start, type GlobalOptions } from './roles/commands';
 import { roles } from './roles/role';
 
 function program(): Command {
@@ -32,6 +32,15 @@ function program(): Command {
     .addHelpText('after', '\nEnds with 1 if a scheduler was skipped or is in conflict with one that is here.')
     .action(async (options: GlobalOptions & { from: string; dryRun?: boolean; scheduler?: string[] }) => {
       if (!(await importFromV10(options))) process.exitCode = 1;
+    });
+  withGlobals(command.command('adopt'))
+    .description('take over the rooms that a Maestro v10 runs on Kubernetes, without ending one; stop v10’s worker first')
+    .option('--scheduler <name...>', 'of these schedulers')
+    .option('--all', 'of every scheduler that is here')
+    .option('--dry-run', 'tell what would become of each scheduler, and write nothing')
+    .addHelpText('after', '\nEnds with 1 if something was refused. It may be run again at any time.')
+    .action(async (options: GlobalOptions & { scheduler?: string[]; all?: boolean; dryRun?: boolean }) => {
+      if (!(await adoptFromV10(options))) process.exitCode = 1;
     });
   withGlobals(command.command('reset'))
     .description('end what the state directory still runs, and remove it')

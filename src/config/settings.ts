@@ -543,6 +543,30 @@ export const settings = {
     default: '2s',
     help: 'how soon they are compared again while something differs, and how often a loss of Redis is looked for',
   }),
+  disruptionBudgetIntervalMs: required({
+    key: 'runtimeWatcher.disruptionWorker.intervalSeconds',
+    schema: duration('s', 100),
+    default: '60',
+    help: 'how often the disruption budget of a scheduler is lowered at most; it is raised before a room with a match is counted in it',
+  }),
+  protectionCallsPerSecond: required({
+    key: 'runtimeWatcher.matchProtection.callsPerSecond',
+    schema: integer(1, 10_000),
+    default: '20',
+    help: 'calls to the API server that say which rooms have a match and may not be moved; they are among those of qps',
+  }),
+  protectionReleaseDelayMs: required({
+    key: 'runtimeWatcher.matchProtection.releaseDelay',
+    schema: duration('s', 0),
+    default: '10s',
+    help: 'how long a room may not be moved after its match, because the next one may begin soon',
+  }),
+  hostPortPatienceMs: required({
+    key: 'runtimeWatcher.hostPortPatience',
+    schema: duration('s', 50),
+    default: '10s',
+    help: 'how long a pod may wait for a node that has its host ports free, before its room is replaced by one with others',
+  }),
   hearingIntervalMs: required({
     key: 'roomsApi.hearingInterval',
     schema: duration('s', 50),
@@ -574,6 +598,8 @@ export const obsoleteKeys: Record<string, string> = {
   'adapters.instanceStorage.redis.scanSize': 'nothing is scanned',
   'workers.stopTimeoutDuration': 'work is handed over when the process stops',
   'services.eventsForwarder.schedulerCacheTTLMillis': 'settings are refreshed by notification',
+  'runtimeWatcher.disruptionWorker.safetyPercentage':
+    'the disruption budget counts the rooms with a match, and none of them may go',
   'operations.rooms.add.operationTimeout': 'each runtime has deadlines of its own',
   'migration.path': 'migrations are part of the program',
 };

@@ -1,6 +1,7 @@
 import type { DeliveryCode } from '../domain/event/delivery';
 import type { GameEvent } from '../domain/event/event';
 import type { RefusalReason } from '../domain/event/plan-forwarding';
+import type { FailureReason } from '../domain/room/failure-reason';
 import type { FleetCounts } from '../domain/room/room';
 import type { OperationDefinition } from '../domain/operation/operation';
 
@@ -52,6 +53,9 @@ export type AllocationAnswer =
   /** The process stopped during the wait. */
   | 'stopping';
 
+/** What a runtime is told for the sake of matches. */
+export type ProtectionChange = 'protect' | 'release' | 'budget';
+
 /** What is measured, in the system's words. Labels stay bounded: never an id, never free text. */
 export abstract class Metrics {
   abstract operationExecuted(run: OperationRun): void;
@@ -80,11 +84,23 @@ export abstract class Metrics {
   ): void;
   /** A call of any forwarder; `method` as its service names it. */
   abstract forwarderCalled(method: string, code: DeliveryCode, elapsedMs: number): void;
+  /** An instance of this scheduler failed; told once for each of its reasons. */
+  abstract instanceFailed(scheduler: string, reason: FailureReason): void;
   abstract instanceChangeProcessed(scheduler: string, type: 'added' | 'updated' | 'deleted', success: boolean): void;
   abstract driftRepaired(
-    kind: 'counter' | 'room_without_instance' | 'instance_adopted' | 'instance_unknown' | 'validation_room_left',
+    kind:
+      | 'counter'
+      | 'room_without_instance'
+      | 'instance_adopted'
+      | 'instance_unknown'
+      | 'validation_room_left'
+      | 'host_ports',
     count: number,
   ): void;
+  /** The runtime was told which room may not be moved, or how many; or it was tried. */
+  abstract protectionChanged(change: ProtectionChange, outcome: 'done' | 'not_found' | 'failed'): void;
+  /** Rooms whose runtime is to be told something else of them, and for how long the first that is to be protected has waited. */
+  abstract protectionsWaiting(count: number, oldestMs: number): void;
   /** Replaces the series of every scheduler: those that are not named vanish. An empty list clears them (a standby). */
   abstract fleetsReported(fleets: FleetGauges[]): void;
   /** Seconds since the epoch at which a loop last finished a round: loop freshness. */
@@ -98,4 +114,6 @@ export interface HealthFigures {
   available: number;
   terminationTimeouts: number;
   properlyTerminated: number;
+  /** For how long rooms that are wanted will not be started, because others keep failing; 0 when none is held. Milliseconds. */
+  startsHeldForMs: number;
 }

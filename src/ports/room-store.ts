@@ -79,7 +79,7 @@ export interface FleetSnapshot {
   hearingSinceMs: number | null;
   /** True until a watcher has marked a full sync in this store: after a flush nothing may be decided. */
   rebuilding: boolean;
-  /** Rooms (validation rooms apart) that failed, or ended unasked, soon after their creation: `start-back-off.ts`. */
+  /** Rooms (validation rooms apart) that failed, or ended unasked, soon after their creation or before they were up: `start-back-off.ts`. */
   earlyEnds: EarlyEnds;
 }
 
@@ -132,6 +132,8 @@ export abstract class RoomStore {
       /** Why, as the room's transitions tell it. */
       reason: string;
       silentSinceMs?: number;
+      /** They failed, in these words, though their instances did not: each counts as an early end (`FleetSnapshot.earlyEnds`). */
+      failedBecause?: string;
       /** An operator named these rooms: no match spares them. */
       byName?: boolean;
     },
@@ -150,6 +152,12 @@ export abstract class RoomStore {
   abstract getTransitions(scheduler: string, id: string): Promise<RoomTransition[]>;
 
   abstract getRoom(scheduler: string, id: string): Promise<Room | null>;
+
+  /** Those of these rooms that are known, by id; one round trip. */
+  abstract readRooms(
+    scheduler: string,
+    ids: readonly string[],
+  ): Promise<{ rooms: Map<string, Room> } & Pick<FleetSnapshot, 'nowMs' | 'rebuilding'>>;
 
   /** Metadata of the last ping; null when it had none. */
   abstract getMetadata(scheduler: string, id: string): Promise<Record<string, unknown> | null>;

@@ -1,5 +1,5 @@
 import type { ContainerEnvironment } from '../domain/scheduler/scheduler';
-import type { Instance } from '../domain/room/room';
+import type { Instance, RoomPort } from '../domain/room/room';
 import type { RemovalReason } from '../domain/operation/operation';
 
 /** A container of an instance, with its host ports drawn. */
@@ -33,15 +33,28 @@ export interface InstanceSpec {
   operationId: string | null;
 }
 
+/** Why a runtime with several machines finds none for an instance. */
+export type PlacementProblem = 'host_ports' | 'resources' | 'placement';
+
+/** What a runtime says of an instance, beyond what is kept of it in room state. */
+export interface RuntimeInstance extends Instance {
+  /** The host ports that it holds, also before it is known on which host. */
+  hostPorts: RoomPort[];
+  /** Null when it has a machine, or is not known to lack one. */
+  placementProblem: PlacementProblem | null;
+  /** Whether the runtime is told not to move it; null where nothing is ever moved. */
+  isProtected: boolean | null;
+}
+
 export type InstanceChange =
   /** The instance exists and looks like this (added or updated). */
-  | { type: 'present'; instance: Instance }
+  | { type: 'present'; instance: RuntimeInstance }
   /** It is gone for good. `instance` is what was last known of it. */
-  | { type: 'gone'; instance: Instance };
+  | { type: 'gone'; instance: RuntimeInstance };
 
 export interface InstanceWatcher {
   /** The whole truth at one moment: first of each watch session, and again after each gap. Awaited before further changes. */
-  onList(instances: Instance[]): Promise<void>;
+  onList(instances: RuntimeInstance[]): Promise<void>;
   /** In order for one instance. Awaited only per instance: changes of different instances may overlap. */
   onChange(change: InstanceChange): Promise<void>;
 }
@@ -78,19 +91,37 @@ export abstract class Runtime {
    *         `details.ports` lists the numbers.
    * @throws DomainError `runtime.scheduler_not_found` (not_found) when `createScheduler` was not called.
    */
-  abstract createInstance(spec: InstanceSpec): Promise<Instance>;
+  abstract createInstance(spec: InstanceSpec): Promise<RuntimeInstance>;
 
   /** Begins to end an instance with its grace period. Idempotent; the end is seen through the watch. */
   abstract deleteInstance(scheduler: string, id: string, reason: RemovalReason): Promise<'deleting' | 'not_found'>;
 
   /** What exists now, of one scheduler or of all. */
-  abstract listInstances(scheduler?: string): Promise<Instance[]>;
+  abstract listInstances(scheduler?: string): Promise<RuntimeInstance[]>;
 
   /**
    * Follows all instances until `signal` aborts: a list, then changes, then after each gap a new list. Reconnects by itself
    * with back-off and resolves when aborted; it rejects only when it can never work.
    */
   abstract watchInstances(watcher: InstanceWatcher, signal: AbortSignal): Promise<void>;
+
+  /**
+   * How many machines could run instances of this kind, at least 1: so often may a host port be given, because no machine
+   * takes two instances with the same one.
+   */
+  abstract countHosts(placement: Pick<InstanceSpec, 'affinity' | 'toleration'>): Promise<number>;
+
+  /** Whether instances may be moved to other machines, so that those with a match need protection. */
+  abstract readonly movesInstances: boolean;
+
+  /**
+   * Tells the runtime whether this instance may be moved (by a cluster autoscaler, a drain of its node). Idempotent.
+   * `not_found` also for what is not ours.
+   */
+  abstract protectInstance(scheduler: string, id: string, isProtected: boolean): Promise<'done' | 'not_found'>;
+
+  /** Tells the runtime that at least so many protected instances of a scheduler must stay up (a disruption budget). Idempotent. */
+  abstract setDisruptionBudget(scheduler: string, protectedInstances: number): Promise<void>;
 
   /** Lets go of connections. Instances keep running. */
   abstract close(): Promise<void>;

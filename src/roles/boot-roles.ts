@@ -55,7 +55,7 @@ export async function bootRoles(roles: readonly Role[], resources: ProcessResour
     },
   };
   try {
-    applications.set('internal', await listenInternal(resources, () => isUp));
+    applications.set('internal', await listenInternal(resources, roles, () => isUp));
     for (const role of roles) applications.set(role, await boot(role, resources));
     isUp = true;
   } catch (error) {
@@ -193,9 +193,22 @@ function dependencyChecks(
   });
 }
 
-async function listenInternal(resources: ProcessResources, isUp: () => boolean): Promise<INestApplicationContext> {
-  const { config, logger, registry } = resources;
+/**
+ * Worker and watcher alone. A process that answers rooms and matchmakers too goes on doing so: were it taken out of its load
+ * balancer while the cluster's API is away, no ping would be heard.
+ */
+function canDoNothingWithoutRuntime(roles: readonly Role[]): boolean {
+  return roles.every((role) => role !== 'management-api' && role !== 'rooms-api' && role !== 'metrics-reporter');
+}
+
+async function listenInternal(
+  resources: ProcessResources,
+  roles: readonly Role[],
+  isUp: () => boolean,
+): Promise<INestApplicationContext> {
+  const { config, logger, registry, checkRuntime } = resources;
   const checks = dependencyChecks(resources, {
+    ...(checkRuntime !== null && canDoNothingWithoutRuntime(roles) ? { runtime: checkRuntime } : {}),
     roles: async () => {
       if (!isUp()) throw new Error('starting or stopping');
     },

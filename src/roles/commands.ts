@@ -20,8 +20,10 @@ import { SchedulerImport, type SchedulerOutcome } from '../features/importing/sc
 import { createSampleScheduler } from '../features/quick-start/sample-scheduler';
 import { welcomeText } from '../features/quick-start/welcome-text';
 import type { Logger } from '../ports/logger';
+import { adoptRooms } from './adopt-rooms';
 import { bootRoles, type RunningRoles } from './boot-roles';
 import { assertPortsFree } from './listeners';
+import { assertRuntimeConfigured } from './open-runtime';
 import { openResources, type ProcessResources } from './process-resources';
 import { parseRoles, roles as allRoles, type Role } from './role';
 
@@ -47,6 +49,7 @@ export async function start(options: GlobalOptions & { roles: string }): Promise
     }
   };
   await assertPortsFree(roles, config);
+  await assertRuntimeConfigured(config, processEnvironment());
   try {
     const servers = await startServers(config, logger, isEverything, closers);
     const resources = await openResources(config, logger, {
@@ -65,6 +68,7 @@ export async function start(options: GlobalOptions & { roles: string }): Promise
     const endAllRooms = servers.embedded === null ? null : resources.endAllRooms;
     closers.push(() => (endAllRooms ? stopWithRooms(running, resources, endAllRooms) : running.stopAll()));
     logger.info({ roles, owner: resources.owner }, 'maestro runs');
+    remarkOnRuntime(roles, resources);
     if (servers.embedded !== null) await welcome(config, logger, servers);
   } catch (error) {
     await closeAll();
@@ -134,6 +138,23 @@ export async function importFromV10(
   }
 }
 
+/** Takes over the rooms that a Maestro v10 runs. Answers whether all of those that were meant are ours now. */
+export async function adoptFromV10(
+  options: GlobalOptions & { scheduler?: string[]; all?: boolean; dryRun?: boolean },
+): Promise<boolean> {
+  const { config, logger } = load({ logConfig: 'development', ...options }, []);
+  const names = options.scheduler;
+  if ((names === undefined) !== (options.all ?? false)) {
+    throw new DomainError(
+      'invalid_argument',
+      'adoption.nothing_named',
+      'say whose rooms are to be adopted: either --scheduler NAME, or --all for every scheduler that is here',
+    );
+  }
+  const request = { isDryRun: options.dryRun ?? false, ...(names ? { names } : {}), environment: processEnvironment() };
+  return adoptRooms(config, logger, config.postgresUrl ?? missing('postgres.url'), request);
+}
+
 /** Ends rooms and servers that a killed process left, and removes what Maestro keeps in the state directory. */
 export async function reset(options: GlobalOptions): Promise<void> {
   const { config, logger } = load({ logConfig: 'development', ...options }, []);
@@ -170,6 +191,17 @@ function load(options: GlobalOptions, roles: readonly Role[]): { config: Config;
   const logger = createLogger(preset satisfies LogPreset, config.logLevel);
   for (const remark of remarks) logger.warn({}, remark);
   return { config, logger };
+}
+
+/** What starts all the same, and yet somebody should look at. */
+function remarkOnRuntime(roles: readonly Role[], { config, logger, checkRuntime }: ProcessResources): void {
+  if (config.runtime === 'kubernetes' && roles.includes('worker') && config.roomsApiPublicUrl === undefined) {
+    logger.warn({}, 'rooms are told no address of the rooms API: MAESTRO_ROOMSAPI_PUBLICURL is not set');
+  }
+  if (!roles.includes('worker') && !roles.includes('runtime-watcher')) return;
+  checkRuntime?.().catch((error: unknown) =>
+    logger.error({ err: messageOf(error) }, 'the runtime cannot be used now; it is tried again and again'),
+  );
 }
 
 interface Servers {
@@ -247,6 +279,7 @@ async function welcome(config: Config, logger: Logger, { embedded, ...urls }: Se
       redis: `${embedded?.redisDescription ?? 'Redis'} at ${new URL(urls.redisUrl).host}`,
       stateDirectory: join(config.stateDirectory, '/'),
       hasSample,
+      endsRooms: config.runtime === 'local',
     }),
   );
 }

@@ -1,3 +1,4 @@
+import { ClusterAccess, type ClusterAddress } from '../adapters/kubernetes/cluster-access';
 import { KubernetesRuntime } from '../adapters/kubernetes/kubernetes-runtime';
 import { LocalProcessRuntime } from '../adapters/local-process/local-process-runtime';
 import type { PostgresInstallation } from '../adapters/postgres/postgres-installation';
@@ -9,6 +10,19 @@ export interface OpenedRuntime {
   runtime: Runtime;
   /** Ends every room; null where rooms outlive whoever started them. */
   endAllRooms: (() => Promise<void>) | null;
+  /** Rejects with what keeps the runtime from being used now; null where nothing can. */
+  checkRuntime: (() => Promise<void>) | null;
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/**
+ * Tells of a configuration that can never work, before anything is started for it.
+ * @throws DomainError `runtime.cluster_unknown` when a cluster is wanted and the configuration says none.
+ */
+export async function assertRuntimeConfigured(config: Config, environment: Environment): Promise<void> {
+  if (config.runtime !== 'kubernetes') return;
+  (await ClusterAccess.open(clusterAddress(config, environment))).close();
 }
 
 /**
@@ -18,14 +32,11 @@ export interface OpenedRuntime {
 export async function openRuntime(
   config: Config,
   logger: Logger,
-  {
-    environment,
-    installation,
-  }: { environment: Readonly<Record<string, string | undefined>>; installation: PostgresInstallation },
+  { environment, installation }: { environment: Environment; installation: PostgresInstallation },
 ): Promise<OpenedRuntime> {
   if (config.runtime === 'kubernetes') {
     const runtime = await openKubernetesRuntime(config, logger, environment, installation);
-    return { runtime, endAllRooms: null };
+    return { runtime, endAllRooms: null, checkRuntime: () => runtime.checkAccess() };
   }
   const runtime = new LocalProcessRuntime(
     {
@@ -36,26 +47,18 @@ export async function openRuntime(
     },
     logger,
   );
-  return { runtime, endAllRooms: () => runtime.stopEverything() };
+  return { runtime, endAllRooms: () => runtime.stopEverything(), checkRuntime: null };
 }
 
 function openKubernetesRuntime(
   config: Config,
   logger: Logger,
-  environment: Readonly<Record<string, string | undefined>>,
+  environment: Environment,
   installation: PostgresInstallation,
 ): Promise<KubernetesRuntime> {
-  const { kubernetesKubeconfig, kubernetesMasterUrl } = config;
-  if (config.roomsApiPublicUrl === undefined) {
-    logger.warn({}, 'rooms are told no address of the rooms API: MAESTRO_ROOMSAPI_PUBLICURL is not set');
-  }
   return KubernetesRuntime.open(
     {
-      cluster: {
-        inCluster: config.kubernetesInCluster,
-        kubeconfig: kubernetesKubeconfig ?? (kubernetesMasterUrl === undefined ? environment['KUBECONFIG'] : undefined),
-        masterUrl: kubernetesMasterUrl,
-      },
+      cluster: clusterAddress(config, environment),
       installation: () => installation.id(),
       roomsApiUrl: config.roomsApiPublicUrl ?? null,
       roomsGrpcAddress: config.roomsApiGrpcPublicAddress ?? null,
@@ -71,4 +74,10 @@ function openKubernetesRuntime(
     },
     logger,
   );
+}
+
+export function clusterAddress(config: Config, environment: Environment): ClusterAddress {
+  const { kubernetesInCluster: inCluster, kubernetesKubeconfig, kubernetesMasterUrl: masterUrl } = config;
+  const kubeconfig = kubernetesKubeconfig ?? (masterUrl === undefined ? environment['KUBECONFIG'] : undefined);
+  return { inCluster, kubeconfig, masterUrl };
 }

@@ -20,8 +20,10 @@ import {
   closeRedisConnection,
   createRedisConnection,
 } from '../adapters/redis/redis-connection';
+import { RedisHostPortReservations } from '../adapters/redis/redis-host-port-reservations';
 import { RedisNotices } from '../adapters/redis/redis-notices';
 import { RedisRoomAllocationStore } from '../adapters/redis/redis-room-allocation-store';
+import { RedisRoomChanges } from '../adapters/redis/redis-room-changes';
 import { RedisRoomStore } from '../adapters/redis/redis-room-store';
 import type { Config } from '../config/settings';
 import { DomainError, messageOf } from '../domain/errors';
@@ -42,12 +44,16 @@ export interface ProcessResources {
   runtime: Runtime;
   /** Ends every room; null where rooms outlive whoever started them. */
   endAllRooms: (() => Promise<void>) | null;
+  /** Rejects with what keeps the runtime from being used now; null where nothing can. */
+  checkRuntime: (() => Promise<void>) | null;
   unitOfWork: PostgresUnitOfWork;
   schedulerStore: PostgresSchedulerStore;
   operationStore: PostgresOperationStore;
   loopLeases: PostgresLoopLeases;
   roomStore: RedisRoomStore;
   roomAllocationStore: RedisRoomAllocationStore;
+  roomChanges: RedisRoomChanges;
+  hostPortReservations: RedisHostPortReservations;
   notices: RedisNotices;
   wakeUps: BullmqWakeUps;
   metrics: PrometheusMetrics;
@@ -83,7 +89,7 @@ export async function openResources(
     onIdleError: (error) => logger.warn({ err: messageOf(error) }, 'an idle database connection was lost'),
   });
   const unitOfWork = new PostgresUnitOfWork(dataSource);
-  const { runtime, endAllRooms } = await openRuntime(config, logger, {
+  const { runtime, endAllRooms, checkRuntime } = await openRuntime(config, logger, {
     environment,
     installation: new PostgresInstallation(unitOfWork),
   }).catch(async (error: unknown) => {
@@ -141,12 +147,15 @@ export async function openResources(
     registry,
     runtime,
     endAllRooms,
+    checkRuntime,
     unitOfWork,
     schedulerStore: new PostgresSchedulerStore(unitOfWork, listener),
     operationStore: new PostgresOperationStore(unitOfWork, listener),
     loopLeases: new PostgresLoopLeases(unitOfWork),
     roomStore: new RedisRoomStore(redis),
     roomAllocationStore: new RedisRoomAllocationStore(redis),
+    roomChanges: new RedisRoomChanges({ url: redisUrl, name: `${processName}-room-changes` }, logger),
+    hostPortReservations: new RedisHostPortReservations(redis),
     notices: new RedisNotices({ url: redisUrl, name: `${processName}-notices` }, logger),
     wakeUps: new BullmqWakeUps(queues, logger),
     metrics,

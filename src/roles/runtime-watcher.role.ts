@@ -2,10 +2,11 @@ import { Module, type DynamicModule } from '@nestjs/common';
 import { LoopHost } from '../features/loop-host';
 import { SchedulerSettingsCache } from '../features/schedulers/scheduler-settings';
 import { InstanceWatch } from '../features/watching/instance-watch';
+import { MatchProtection } from '../features/watching/match-protection';
 import type { ProcessResources } from './process-resources';
 import { portProviders } from './shared-providers';
 
-/** Follows the runtime's instances into room state and repairs drift. */
+/** Follows the runtime's instances into room state, repairs drift, and tells the runtime which rooms have a match. */
 @Module({})
 export class RuntimeWatcherRole {
   static with(resources: ProcessResources): DynamicModule {
@@ -14,10 +15,11 @@ export class RuntimeWatcherRole {
       providers: [
         ...portProviders(resources),
         InstanceWatch,
+        MatchProtection,
         {
           provide: LoopHost,
-          inject: [SchedulerSettingsCache, InstanceWatch],
-          useFactory: (...loops: [SchedulerSettingsCache, InstanceWatch]) => new LoopHost(loops),
+          inject: [SchedulerSettingsCache, InstanceWatch, MatchProtection],
+          useFactory: (...loops: [SchedulerSettingsCache, InstanceWatch, MatchProtection]) => new LoopHost(loops),
         },
       ],
     };

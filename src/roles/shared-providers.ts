@@ -19,13 +19,16 @@ import { RoomLifecycleOptions } from '../features/rooms/room-lifecycle';
 import { RoomStreamsOptions } from '../features/rooms/room-streams.service';
 import { SchedulerSettingsCache, SchedulerSettingsOptions } from '../features/schedulers/scheduler-settings';
 import { InstanceWatchOptions } from '../features/watching/instance-watch';
+import { MatchProtectionOptions } from '../features/watching/match-protection';
 import { EventForwarder } from '../ports/event-forwarder';
+import { HostPortReservations } from '../ports/host-port-reservations';
 import { Logger } from '../ports/logger';
 import { LoopLeases } from '../ports/loop-leases';
 import { Metrics } from '../ports/metrics';
 import { Notices } from '../ports/notices';
 import { OperationStore } from '../ports/operation-store';
 import { RoomAllocationStore } from '../ports/room-allocation-store';
+import { RoomChanges } from '../ports/room-changes';
 import { RoomStore } from '../ports/room-store';
 import { Runtime } from '../ports/runtime';
 import { SchedulerStore } from '../ports/scheduler-store';
@@ -44,6 +47,8 @@ export function portProviders(resources: ProcessResources): Provider[] {
     { provide: LoopLeases, useValue: resources.loopLeases },
     { provide: RoomStore, useValue: resources.roomStore },
     { provide: RoomAllocationStore, useValue: resources.roomAllocationStore },
+    { provide: RoomChanges, useValue: resources.roomChanges },
+    { provide: HostPortReservations, useValue: resources.hostPortReservations },
     { provide: Notices, useValue: resources.notices },
     { provide: Runtime, useValue: resources.runtime },
     { provide: WakeUps, useValue: resources.wakeUps },
@@ -148,6 +153,18 @@ function optionProviders({ config, owner }: ProcessResources): Provider[] {
       doubtIntervalMs: config.doubtIntervalMs,
       syncCheckIntervalMs: config.doubtIntervalMs,
       strayInstanceAgeMs: 60_000,
+      hostPortPatienceMs: config.hostPortPatienceMs,
+    }),
+    options(MatchProtectionOptions, {
+      owner,
+      leaseTtlMs,
+      callsPerSecond: config.protectionCallsPerSecond,
+      releaseDelayMs: config.protectionReleaseDelayMs,
+      budgetIntervalMs: config.disruptionBudgetIntervalMs,
+      compareIntervalMs: config.reconcileIntervalMs,
+      // A whole list of a cluster is no small thing to ask for; what begins meanwhile is heard of all the same.
+      compareRetryMs: 10_000,
+      adoptionHoldMs,
     }),
     options(FleetReporterOptions, { owner, leaseTtlMs, intervalMs: config.reporterIntervalMs }),
   ];

@@ -1180,6 +1180,23 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
         expect((await earlyEnds()).count).toBe(1);
       });
 
+      it('count an old room that failed before it ever was up, as one does that waited for a machine', async () => {
+        const waiting = instance({ status: 'pending', createdAtMs: Date.now() - 600_000, generation: 1 });
+        await store.applyInstance(waiting, oneMatch, watched);
+        await store.applyInstance({ ...waiting, status: 'error', generation: 2 }, oneMatch, watched);
+        expect((await earlyEnds()).count).toBe(1);
+      });
+
+      it('count a room once that its runtime starts again and again', async () => {
+        await create();
+        for (const [round, description] of ['Error', 'CrashLoopBackOff: 10s', 'CrashLoopBackOff: 20s'].entries()) {
+          await store.applyInstance(young({ status: 'error', description, generation: 2 * round }), oneMatch, watched);
+          await store.applyInstance(young({ status: 'ready', generation: 2 * round + 1 }), oneMatch, watched);
+        }
+        await store.endRoom(scheduler, 'arena-1', 'PodFailed');
+        expect(await earlyEnds()).toMatchObject({ count: 1, lastReason: 'Error' });
+      });
+
       it.each<[string, () => Promise<unknown>]>([
         ['was asked to end', () => store.terminateRooms(scheduler, ['arena-1'], regardless)],
         ['said that it ends', () => store.applyPing(ping('terminating'), oneMatch)],
@@ -1190,6 +1207,20 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
         await leave();
         await store.endRoom(scheduler, 'arena-1');
         expect((await earlyEnds()).count).toBe(0);
+      });
+
+      it('count a room once that is removed because it failed, and none that is spared', async () => {
+        const failed = { reason: 'host_port_taken', failedBecause: 'no machine has its host ports free' };
+        await create();
+        await store.applyInstance(young({ status: 'pending' }), oneMatch, watched);
+        await store.applyPing(ping('occupied', 1), oneMatch);
+        await store.terminateRooms(scheduler, ['arena-1'], failed);
+        expect((await earlyEnds()).count).toBe(0);
+        await store.applyPing(ping('ready'), oneMatch);
+        await store.terminateRooms(scheduler, ['arena-1'], failed);
+        await store.terminateRooms(scheduler, ['arena-1'], failed);
+        await store.endRoom(scheduler, 'arena-1');
+        expect(await earlyEnds()).toMatchObject({ count: 1, lastReason: failed.failedBecause });
       });
 
       it('leave out an old room and a validation room', async () => {
@@ -1221,6 +1252,25 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
       it('answers no rooms for a scheduler that nobody knows, and writes nothing', async () => {
         expect((await store.readFleet('nobody')).rooms).toEqual([]);
         expect(await store.listSchedulers()).toEqual([]);
+      });
+    });
+
+    describe('readRooms', () => {
+      it('answers those that are known, as each by itself', async () => {
+        for (const id of ['arena-1', 'arena-2', 'arena-3']) await roomWithId(id);
+        const { rooms } = await store.readRooms(scheduler, ['arena-3', 'nobody', 'arena-1']);
+        expect([...rooms.keys()].sort()).toEqual(['arena-1', 'arena-3']);
+        expect(rooms.get('arena-3')).toEqual(await store.getRoom(scheduler, 'arena-3'));
+        expect((await store.readRooms('nobody', ['arena-1'])).rooms.size).toBe(0);
+      });
+
+      it('answers the clock, and whether what it does not know means anything', async () => {
+        const before = await store.readRooms(scheduler, []);
+        expect(before).toMatchObject({ rooms: new Map(), rebuilding: true });
+        await store.markSynced();
+        const after = await store.readRooms(scheduler, ['arena-1']);
+        expect(after.rebuilding).toBe(false);
+        expect(after.nowMs).toBeGreaterThanOrEqual(before.nowMs);
       });
     });
 

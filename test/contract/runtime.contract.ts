@@ -542,6 +542,36 @@ export function describeRuntimeContract(
       });
     });
 
+    describe('protectInstance', () => {
+      const isProtected = async () => (await runtime.listInstances()).map((one) => one.isProtected);
+
+      it('has an instance say so until it is told otherwise, and may be asked the same again', async () => {
+        await runtime.createScheduler('arena', 'o');
+        await runtime.createInstance(world.spec('arena-1'));
+        for (const value of [false, true, true, false, false]) {
+          expect(await runtime.protectInstance('arena', 'arena-1', value)).toBe('done');
+          expect(await isProtected()).toEqual([runtime.movesInstances ? value : null]);
+        }
+      });
+
+      it('says that there is none', async () => {
+        await runtime.createScheduler('arena', 'o');
+        await runtime.createInstance(world.spec('arena-1'));
+        if (!runtime.movesInstances) return;
+        expect(await runtime.protectInstance('arena', 'arena-2', true)).toBe('not_found');
+        expect(await runtime.protectInstance('other', 'arena-1', true)).toBe('not_found');
+        expect(await isProtected()).toEqual([false]);
+      });
+    });
+
+    describe('setDisruptionBudget', () => {
+      it('may be asked again and again, and for a scheduler that is gone', async () => {
+        await runtime.createScheduler('arena', 'o');
+        for (const count of [0, 3, 3, 1]) await runtime.setDisruptionBudget('arena', count);
+        await runtime.setDisruptionBudget('nowhere', 3);
+      });
+    });
+
     describe('close', () => {
       it('leaves instances running', async () => {
         await runtime.createScheduler('arena', 'o');

@@ -3,6 +3,7 @@ import { DomainError } from '../../src/domain/errors';
 import type { Operation, OperationDefinition, OperationInputs } from '../../src/domain/operation/operation';
 import type { Instance } from '../../src/domain/room/room';
 import type { HeldOperation, OperationStore } from '../../src/ports/operation-store';
+import type { HostPortReservations } from '../../src/ports/host-port-reservations';
 import type { RoomStore } from '../../src/ports/room-store';
 import type { InstanceSpec } from '../../src/ports/runtime';
 import { aSchedulerDefinition } from '../support/a-scheduler-definition';
@@ -31,6 +32,7 @@ let another: PostgresStores;
 let runtime: FakeRuntime;
 let redis: RedisRoomStoreUnderTest;
 let rooms: RoomStore;
+let hostPorts: HostPortReservations;
 let worker: FleetWorker;
 
 beforeAll(async () => {
@@ -38,6 +40,7 @@ beforeAll(async () => {
   another = await postgres.another();
   redis = await openRedisRoomStore();
   rooms = redis.store;
+  hostPorts = redis.hostPorts;
 });
 afterAll(() => Promise.all([postgres?.close(), redis?.close()]));
 beforeEach(async () => {
@@ -46,7 +49,7 @@ beforeEach(async () => {
   runtime = new FakeRuntime();
   await rooms.markSynced();
   await rooms.markHearing(100 * minuteMs);
-  worker = openFleetWorker({ stores: postgres, rooms, runtime });
+  worker = openFleetWorker({ stores: postgres, rooms, hostPorts, runtime });
 });
 
 /** A scheduler that is in-sync, without rooms. */
@@ -116,8 +119,8 @@ async function canceledAndTold(id: string): Promise<void> {
 }
 
 describe('create_scheduler', () => {
-  const create = async (): Promise<Operation> => {
-    await worker.schedulers.createScheduler(name, aSchedulerDefinition());
+  const create = async (changes: Parameters<typeof aSchedulerDefinition>[0] = {}): Promise<Operation> => {
+    await worker.schedulers.createScheduler(name, aSchedulerDefinition(changes));
     const operation = (await postgres.operations.findOpen(name, ['create_scheduler']))!;
     await worker.runner.drain(name);
     return (await postgres.operations.get(name, operation.id))!.operation;
@@ -130,6 +133,16 @@ describe('create_scheduler', () => {
     expect((await worker.schedulers.getScheduler(name)).state).toBe('in-sync');
     expect(await runtime.createScheduler(name, operation.id)).toBe('already_ours');
     expect(worker.wakeUps.rings).toContainEqual({ kind: 'health', scheduler: name, delayMs: 0 });
+  });
+
+  it('says which labels and annotations its rooms do not get', async () => {
+    const operation = await create({ labels: { team: 'blue', version: 'mine' }, annotations: { 'maestro.io/x': 'y' } });
+    expect(await history(operation)).toEqual([
+      'Created',
+      'Starting operation',
+      expect.stringMatching(/^stored, but rooms do not get them, .*: "version", "maestro.io\/x"$/),
+      'Operation finished',
+    ]);
   });
 
   it('leaves neither scheduler nor someone else’s place touched when the place belongs to someone else', async () => {
@@ -234,7 +247,7 @@ describe('add_rooms', () => {
   });
 
   it('starts no more than one operation may', async () => {
-    worker = openFleetWorker({ stores: postgres, rooms, runtime, limit: 4, batchSize: 3 });
+    worker = openFleetWorker({ stores: postgres, rooms, hostPorts, runtime, limit: 4, batchSize: 3 });
     await created();
     const operation = await run('add_rooms', { amount: 9 });
     expect(await history(operation)).toContain('added 4 rooms');
@@ -320,7 +333,7 @@ describe('add_rooms', () => {
   );
 
   it('asks a runtime that is away no more than a batch of times', async () => {
-    worker = openFleetWorker({ stores: postgres, rooms, runtime, batchSize: 2 });
+    worker = openFleetWorker({ stores: postgres, rooms, hostPorts, runtime, batchSize: 2 });
     await created();
     runtime.calls.length = 0;
     for (let count = 0; count < 10; count++) runtime.failNext('createInstance', away());
@@ -353,6 +366,7 @@ describe('add_rooms', () => {
       stores: another,
       operations: new Unheard(another.unitOfWork, another.listener),
       rooms,
+      hostPorts,
       runtime: stuck,
       batchSize: 1,
       leaseTtlMs: 1_000,
@@ -397,7 +411,7 @@ describe('add_rooms', () => {
         input: { amount: 5 },
         actor: 'api',
       });
-      await openFleetWorker({ stores: another, rooms: lost, runtime, batchSize: 1 }).runner.drain(name);
+      await openFleetWorker({ stores: another, rooms: lost, hostPorts, runtime, batchSize: 1 }).runner.drain(name);
       for (const { id } of await runtime.listInstances(name)) runtime.markReady(id);
       return operation!;
     }
@@ -406,7 +420,7 @@ describe('add_rooms', () => {
       rooms.applyInstance(instance, statusSettings, { adopt: true, authoritative: true });
 
     async function finishes(operation: Operation): Promise<void> {
-      const next = openFleetWorker({ stores: postgres, rooms, runtime, batchSize: 1 });
+      const next = openFleetWorker({ stores: postgres, rooms, hostPorts, runtime, batchSize: 1 });
       await eventually(async () => {
         await next.runner.drain(name);
         expect(await history(operation)).toEqual([
@@ -448,7 +462,14 @@ describe('add_rooms', () => {
     await created();
     const others = await fleetOf(1);
     const { client, reached, proceed } = stuckAfter('createInstance', 2);
-    const stuck = openFleetWorker({ stores: postgres, rooms, runtime: client, batchSize: 1, leaseTtlMs: stuckLeaseMs });
+    const stuck = openFleetWorker({
+      stores: postgres,
+      rooms,
+      hostPorts,
+      runtime: client,
+      batchSize: 1,
+      leaseTtlMs: stuckLeaseMs,
+    });
     const { id } = (await stuck.operations.enqueue({
       scheduler: name,
       definition: 'add_rooms',
@@ -612,7 +633,7 @@ describe('an order of many removals', () => {
     await created({ portRange: { start: 20_000, end: 21_000 } });
     const ids = await fleetOf(101);
     const { client, reached, proceed } = stuckAfter('deleteInstance', 99);
-    const stuck = openFleetWorker({ stores: postgres, rooms, runtime: client, leaseTtlMs: stuckLeaseMs });
+    const stuck = openFleetWorker({ stores: postgres, rooms, hostPorts, runtime: client, leaseTtlMs: stuckLeaseMs });
     const { id } = (await stuck.operations.enqueue({
       scheduler: name,
       definition: 'remove_rooms',
@@ -694,7 +715,7 @@ describe('delete_scheduler', () => {
   });
 
   it('fails when instances outlive their grace period, stays `terminating`, and can be repeated', async () => {
-    worker = openFleetWorker({ stores: postgres, rooms, runtime, patienceMs: 100 });
+    worker = openFleetWorker({ stores: postgres, rooms, hostPorts, runtime, patienceMs: 100 });
     await created();
     const [id] = await fleetOf(1);
     const { operationId } = await worker.schedulers.deleteScheduler(name);
@@ -732,7 +753,7 @@ describe('delete_scheduler', () => {
     expect(first).toEqual({ left: 1, giveUpAtMs: expect.any(Number) });
     // Of its own running time: the clocks of two machines need not agree.
     expect((first as { giveUpAtMs: number }).giveUpAtMs).toBeLessThan(2 * 3_600_000);
-    await openFleetWorker({ stores: another, rooms, runtime }).runner.drain(name);
+    await openFleetWorker({ stores: another, rooms, hostPorts, runtime }).runner.drain(name);
     expect(await patience()).toEqual(first);
     await postgres.sql(`UPDATE maestro.operations SET progress = jsonb_set(progress, '{giveUpAtMs}', '1')`);
     await worker.runner.drain(name);
@@ -801,7 +822,7 @@ describe('delete_scheduler', () => {
       },
     });
     const stores = Object.assign(Object.create(postgres) as PostgresUnderTest, { schedulers });
-    await openFleetWorker({ stores, rooms: forgetting, runtime }).runner.drain(name);
+    await openFleetWorker({ stores, rooms: forgetting, hostPorts, runtime }).runner.drain(name);
     expect((await postgres.operations.get(name, operationId))?.operation.status).toBe('finished');
     expect(await worker.schedulers.getScheduler(name)).toMatchObject({
       state: 'in-sync',
@@ -836,7 +857,7 @@ describe('delete_scheduler', () => {
         });
       },
     });
-    await openFleetWorker({ stores: postgres, rooms: forgetting, runtime }).runner.drain(name);
+    await openFleetWorker({ stores: postgres, rooms: forgetting, hostPorts, runtime }).runner.drain(name);
     await canceling;
     expect(await operationsOf('final')).toContainEqual(
       expect.objectContaining({ id: operationId, status: 'finished', attempt: 1 }),
@@ -1144,6 +1165,7 @@ describe('a health cycle', () => {
       stores: postgres,
       operations: new Failing(postgres.unitOfWork, postgres.listener),
       rooms,
+      hostPorts,
       runtime,
     });
     await failing.healthCycle.look(name);
@@ -1173,7 +1195,7 @@ describe('a health cycle', () => {
     }
     const open = () => {
       const operations = new Interrupted(postgres.unitOfWork, postgres.listener);
-      return { operations, worker: openFleetWorker({ stores: postgres, operations, rooms, runtime }) };
+      return { operations, worker: openFleetWorker({ stores: postgres, operations, rooms, hostPorts, runtime }) };
     };
     const endOf = async (operation: Pick<Operation, 'scheduler' | 'id'>): Promise<string> =>
       (await postgres.operations.get(name, operation.id))!.operation.status;

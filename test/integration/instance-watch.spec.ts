@@ -81,14 +81,26 @@ function startWatcher(stores: PostgresStores = postgres): Watcher {
   const wakeUps = new RecordedWakeUps();
   const settings = openCache(stores, metrics, log);
   const client = runtime.anotherClient();
-  const watch = new InstanceWatch(client, rooms, settings, stores.operations, wakeUps, stores.leases, metrics, log, {
-    owner: `watcher-${++owners}`,
-    leaseTtlMs: 300,
-    reconcileIntervalMs: 60_000,
-    doubtIntervalMs: 30,
-    syncCheckIntervalMs: 20,
-    strayInstanceAgeMs: 200,
-  });
+  const watch = new InstanceWatch(
+    client,
+    rooms,
+    redis.hostPorts,
+    settings,
+    stores.operations,
+    wakeUps,
+    stores.leases,
+    metrics,
+    log,
+    {
+      owner: `watcher-${++owners}`,
+      leaseTtlMs: 300,
+      reconcileIntervalMs: 60_000,
+      doubtIntervalMs: 30,
+      syncCheckIntervalMs: 20,
+      strayInstanceAgeMs: 200,
+      hostPortPatienceMs: 60,
+    },
+  );
   const stopping = new AbortController();
   const loops = Promise.all([settings.run(stopping.signal), watch.run(stopping.signal)]);
   const watcher: Watcher = {
@@ -179,6 +191,37 @@ describe('the watcher', () => {
     runtime.report('room-1', { status: 'error', description: 'CrashLoopBackOff: it crashed' });
     await eventually(async () => expect(await instanceStatus('room-1')).toBe('error'));
     await eventually(() => expect(ofHealth(watcher)).toEqual([{ kind: 'health', scheduler: 'arena', delayMs: 0 }]));
+  });
+
+  it('counts an instance that failed, once for each reason, whoever watches', async () => {
+    const failures = async (watcher: Watcher) =>
+      (await watcher.registry.metrics())
+        .split('\n')
+        .filter((line) => line.startsWith('maestro_watcher_instance_failures'));
+    const first = startWatcher();
+    await begun(first);
+    for (const id of ['room-1', 'room-2']) await startRoom(id);
+    runtime.report('room-1', { status: 'error', description: 'ErrImagePull: not found' });
+    runtime.report('room-1', { status: 'error', description: 'ImagePullBackOff: back-off 10s' });
+    runtime.report('room-1', { status: 'error', description: 'CreateContainerConfigError: no secret' });
+    runtime.kill('room-2', 'container "room" exited with code 3');
+    runtime.plant({ ...instanceOf('lost-1', 'nobody'), status: 'error' });
+    const counted = ['image_pull', 'config', 'exit'].map(
+      (reason) => `maestro_watcher_instance_failures_total{scheduler="arena",reason="${reason}"} 1`,
+    );
+    await eventually(async () => expect((await failures(first)).sort()).toEqual(counted.sort()));
+    await first.stop();
+
+    const second = startWatcher();
+    await begun(second);
+    runtime.report('room-1', { status: 'error', description: 'CreateContainerConfigError: still no secret' });
+    await startRoom('room-3');
+    runtime.report('room-3', { status: 'error', description: 'CrashLoopBackOff' });
+    await eventually(async () =>
+      expect(await failures(second)).toEqual([
+        'maestro_watcher_instance_failures_total{scheduler="arena",reason="crash_loop"} 1',
+      ]),
+    );
   });
 
   it('ends a room at once whose instance is gone, and has the health of its scheduler looked at', async () => {
@@ -391,6 +434,7 @@ describe('comparing a full list of instances with the room state', () => {
     const log = new RecordedLog();
     reconciliation = new Reconciliation(
       rooms,
+      redis.hostPorts,
       runtime,
       openCache(postgres, metrics, log),
       postgres.operations,

@@ -10,6 +10,7 @@ import {
 } from '../../src/features/operations/executors/create-new-version.executor';
 import { SwitchActiveVersionExecutor } from '../../src/features/operations/executors/switch-active-version.executor';
 import { RoomLifecycle } from '../../src/features/rooms/room-lifecycle';
+import type { HostPortReservations } from '../../src/ports/host-port-reservations';
 import type { RoomStore } from '../../src/ports/room-store';
 import { aSchedulerDefinition } from '../support/a-scheduler-definition';
 import { eventually } from '../support/eventually';
@@ -25,6 +26,7 @@ let postgres: PostgresUnderTest;
 let runtime: FakeRuntime;
 let redis: RedisRoomStoreUnderTest;
 let rooms: RoomStore;
+let hostPorts: HostPortReservations;
 let worker: FleetWorker;
 
 beforeAll(async () => {
@@ -45,13 +47,14 @@ beforeEach(async () => {
 
 async function use(store: RoomStore): Promise<void> {
   rooms = store;
+  hostPorts = redis.hostPorts;
   await rooms.markSynced();
   await rooms.markHearing(1_000_000_000);
   openWorker();
 }
 
 function openWorker(validation: Partial<ValidationLimits> = {}): void {
-  worker = openFleetWorker({ stores: postgres, rooms, runtime, validation: { ...limits, ...validation } });
+  worker = openFleetWorker({ stores: postgres, rooms, hostPorts, runtime, validation: { ...limits, ...validation } });
 }
 
 // What clients do --------------------------------------------------------------------------------------------------------
@@ -250,23 +253,17 @@ describe('create_new_scheduler_version with a new major version', () => {
     expect(worker.wakeUps.rings).toContainEqual({ kind: 'health', scheduler: name, delayMs: 0 });
   });
 
+  it('says once which labels and annotations the rooms of the version do not get', async () => {
+    const operation = await order({ ...minorChange, annotations: { 'maestro.io/x': 'y', team: 'blue' } });
+    await comesUp((await validationRoom()).id);
+    await ring();
+    const said = (await history(operation)).filter((line) => line.startsWith('stored, but rooms do not get them'));
+    expect(said).toEqual([expect.stringMatching(/: "maestro.io\/x"$/)]);
+  });
+
   it('takes no port that a room of the fleet has', async () => {
     const narrow = { ...majorChange, portRange: { start: 20_000, end: 20_001 } };
-    runtime.plant(
-      {
-        id: 'arena-1',
-        scheduler: name,
-        version: 'v1.0.0',
-        validation: false,
-        status: 'ready',
-        description: '',
-        address: { host: '127.0.0.1', ports: [{ name: 'client', protocol: 'UDP', port: 20_000 }] },
-        createdAtMs: Date.now(),
-        generation: 1,
-      },
-      {},
-    );
-    await tell('arena-1');
+    await hostPorts.hold([{ scheduler: name, id: 'arena-1', ports: [{ protocol: 'UDP', port: 20_000 }] }]);
     await order(narrow);
     expect(runtime.specOf(started()[0]!).containers[0]!.ports[0]!.hostPort).toBe(20_001);
   });
@@ -422,8 +419,7 @@ describe('create_new_scheduler_version with a new major version', () => {
       }),
     );
     const scheduler = (await postgres.schedulers.getScheduler(name))!;
-    const takenPorts = new Set<number>();
-    await lifecycle.startRoom({ scheduler, id: 'arena-late', operationId: 'x', validation: true, takenPorts });
+    await lifecycle.startRoom({ scheduler, id: 'arena-late', operationId: 'x', validation: true });
     expect(await live()).toEqual([]);
     expect(await rooms.getRoom(name, 'arena-late')).toBeNull();
   });
@@ -462,7 +458,7 @@ describe('create_new_scheduler_version, with all that can go wrong,', () => {
 // Workers that die -------------------------------------------------------------------------------------------------------
 
 function openLifecycle(client: FakeRuntime): RoomLifecycle {
-  return new RoomLifecycle(rooms, client, { fallbackPortRange: { start: 60_001, end: 60_010 } });
+  return new RoomLifecycle(rooms, client, hostPorts, { fallbackPortRange: { start: 60_001, end: 60_010 } });
 }
 
 class Death extends Error {}

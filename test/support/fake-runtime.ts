@@ -1,10 +1,16 @@
 import { DomainError } from '../../src/domain/errors';
 import type { RemovalReason } from '../../src/domain/operation/operation';
-import type { Instance } from '../../src/domain/room/room';
-import { Runtime, type InstanceChange, type InstanceSpec, type InstanceWatcher } from '../../src/ports/runtime';
+import type { Instance, RoomPort } from '../../src/domain/room/room';
+import {
+  Runtime,
+  type InstanceChange,
+  type InstanceSpec,
+  type InstanceWatcher,
+  type RuntimeInstance,
+} from '../../src/ports/runtime';
 
 interface FakeInstance {
-  instance: Instance;
+  instance: RuntimeInstance;
   spec: InstanceSpec;
   reason: RemovalReason | null;
 }
@@ -23,6 +29,8 @@ export interface FakeRuntimeOptions {
   readyAtOnce?: boolean;
   /** Deleted instances are gone as soon as their deletion was asked, without `end`. Default false. */
   endsAtOnce?: boolean;
+  /** Machines that instances run on. Default 1. */
+  hosts?: number;
   /** Default `Date.now`. */
   now?: () => number;
   /** Called with what a handler of a watch threw. Default: forgotten. */
@@ -34,6 +42,7 @@ class FakeWorld {
   readonly places = new Map<string, { owner: string; deleting: boolean }>();
   readonly instances = new Map<string, FakeInstance>();
   readonly takenPorts = new Set<string>();
+  readonly budgets = new Map<string, number>();
   readonly sessions = new Set<Session>();
   readonly failures: { method: string; error: DomainError }[] = [];
   isReachable = true;
@@ -45,7 +54,11 @@ class FakeWorld {
  */
 export class FakeRuntime extends Runtime {
   readonly kind = 'fake';
-  readonly calls: { method: string; id: string; reason?: RemovalReason }[] = [];
+  readonly movesInstances = true;
+  /** `value`: what was told of a protection or a budget. */
+  readonly calls: { method: string; id: string; reason?: RemovalReason; value?: boolean | number }[] = [];
+  /** This client, unlike others of the same instances, reaches nothing. */
+  isCutOff = false;
   private readonly closing = new AbortController();
 
   constructor(
@@ -70,16 +83,16 @@ export class FakeRuntime extends Runtime {
       status: 'ready',
       address: {
         host: '127.0.0.1',
-        ports: spec.containers
-          .flatMap((container) => container.ports)
-          .filter((port) => port.hostPort !== 0)
-          .map((port) => ({ name: port.name, protocol: port.protocol.toUpperCase(), port: port.hostPort })),
+        ports: roomPortsOf(spec),
       },
     });
   }
 
   /** The runtime says something else of the instance, e.g. `{ status: 'error', description: 'CrashLoopBackOff: …' }`. */
-  report(id: string, news: Partial<Pick<Instance, 'status' | 'description' | 'address'>>): void {
+  report(
+    id: string,
+    news: Partial<Pick<RuntimeInstance, 'status' | 'description' | 'address' | 'placementProblem'>>,
+  ): void {
     this.existing(id);
     this.update(id, news);
   }
@@ -96,7 +109,8 @@ export class FakeRuntime extends Runtime {
   }
 
   /** An instance that nobody asked for, as one left over by a Maestro that lost its databases. */
-  plant(instance: Instance, spec: Partial<InstanceSpec> = {}): void {
+  plant(known: Instance & Partial<RuntimeInstance>, spec: Partial<InstanceSpec> = {}): void {
+    const instance = { hostPorts: known.address?.ports ?? [], placementProblem: null, isProtected: false, ...known };
     this.world.instances.set(instance.id, {
       instance,
       spec: { ...emptySpec, id: instance.id, scheduler: instance.scheduler, version: instance.version, ...spec },
@@ -124,6 +138,11 @@ export class FakeRuntime extends Runtime {
   set isReachable(isReachable: boolean) {
     this.world.isReachable = isReachable;
     this.cutWatches();
+  }
+
+  /** How many protected instances of a scheduler must stay, as was last said. */
+  budgetOf(scheduler: string): number | undefined {
+    return this.world.budgets.get(scheduler);
   }
 
   /** What an instance was made from. */
@@ -154,7 +173,7 @@ export class FakeRuntime extends Runtime {
     return 'deleting';
   }
 
-  async createInstance(spec: InstanceSpec): Promise<Instance> {
+  async createInstance(spec: InstanceSpec): Promise<RuntimeInstance> {
     this.asked('createInstance', spec.id);
     const place = this.world.places.get(spec.scheduler);
     if (!place || place.deleting) {
@@ -175,7 +194,7 @@ export class FakeRuntime extends Runtime {
         },
       );
     }
-    const instance: Instance = {
+    const instance: RuntimeInstance = {
       id: spec.id,
       scheduler: spec.scheduler,
       version: spec.version,
@@ -185,6 +204,9 @@ export class FakeRuntime extends Runtime {
       address: null,
       createdAtMs: (this.options.now ?? Date.now)(),
       generation: 1,
+      hostPorts: roomPortsOf(spec),
+      placementProblem: null,
+      isProtected: false,
     };
     this.world.instances.set(spec.id, { instance, spec, reason: null });
     this.tell({ type: 'present', instance });
@@ -193,13 +215,29 @@ export class FakeRuntime extends Runtime {
   }
 
   async deleteInstance(scheduler: string, id: string, reason: RemovalReason): Promise<'deleting' | 'not_found'> {
-    this.asked('deleteInstance', id, reason);
+    this.asked('deleteInstance', id, { reason });
     if (this.world.instances.get(id)?.spec.scheduler !== scheduler) return 'not_found';
     this.beginEnding(id, reason);
     return 'deleting';
   }
 
-  async listInstances(scheduler?: string): Promise<Instance[]> {
+  async countHosts(): Promise<number> {
+    return this.options.hosts ?? 1;
+  }
+
+  async protectInstance(scheduler: string, id: string, isProtected: boolean): Promise<'done' | 'not_found'> {
+    this.asked('protectInstance', id, { value: isProtected });
+    if (this.world.instances.get(id)?.spec.scheduler !== scheduler) return 'not_found';
+    this.update(id, { isProtected });
+    return 'done';
+  }
+
+  async setDisruptionBudget(scheduler: string, protectedInstances: number): Promise<void> {
+    this.asked('setDisruptionBudget', scheduler, { value: protectedInstances });
+    this.world.budgets.set(scheduler, protectedInstances);
+  }
+
+  async listInstances(scheduler?: string): Promise<RuntimeInstance[]> {
     this.asked('listInstances', scheduler ?? '');
     return this.list().filter((instance) => scheduler === undefined || instance.scheduler === scheduler);
   }
@@ -254,17 +292,17 @@ export class FakeRuntime extends Runtime {
     for (const session of this.world.sessions) this.deliver(session, change);
   }
 
-  private list(): Instance[] {
+  private list(): RuntimeInstance[] {
     return [...this.world.instances.values()].map(({ instance }) => instance);
   }
 
-  private update(id: string, news: Partial<Instance>): void {
+  private update(id: string, news: Partial<RuntimeInstance>): void {
     const entry = this.existing(id);
     entry.instance = { ...entry.instance, ...news, generation: entry.instance.generation + 1 };
     this.tell({ type: 'present', instance: entry.instance });
   }
 
-  private remove(id: string, lastSeen: Instance): void {
+  private remove(id: string, lastSeen: RuntimeInstance): void {
     const { scheduler } = this.existing(id).spec;
     this.world.instances.delete(id);
     this.tell({ type: 'gone', instance: { ...lastSeen, generation: lastSeen.generation + 1 } });
@@ -288,7 +326,9 @@ export class FakeRuntime extends Runtime {
   private isTaken(key: string): boolean {
     return (
       this.world.takenPorts.has(key) ||
-      [...this.world.instances.values()].some(({ spec }) => hostPortsOf(spec).some((port) => port.key === key))
+      // Each machine takes one of them.
+      [...this.world.instances.values()].filter(({ spec }) => hostPortsOf(spec).some((port) => port.key === key))
+        .length >= (this.options.hosts ?? 1)
     );
   }
 
@@ -298,9 +338,13 @@ export class FakeRuntime extends Runtime {
     return entry;
   }
 
-  private asked(method: keyof Runtime, id: string, reason?: RemovalReason): void {
-    this.calls.push(reason === undefined ? { method, id } : { method, id, reason });
-    if (!this.world.isReachable || this.closing.signal.aborted) throw unreachable();
+  private asked(
+    method: keyof Runtime,
+    id: string,
+    details: { reason?: RemovalReason; value?: boolean | number } = {},
+  ): void {
+    this.calls.push({ method, id, ...details });
+    if (!this.world.isReachable || this.isCutOff || this.closing.signal.aborted) throw unreachable();
     const failure = this.world.failures.find((candidate) => candidate.method === method);
     if (!failure) return;
     this.world.failures.splice(this.world.failures.indexOf(failure), 1);
@@ -324,10 +368,14 @@ const emptySpec: InstanceSpec = {
 };
 
 function hostPortsOf(spec: InstanceSpec): { key: string; port: number }[] {
+  return roomPortsOf(spec).map(({ protocol, port }) => ({ key: portKey(protocol, port), port }));
+}
+
+function roomPortsOf(spec: InstanceSpec): RoomPort[] {
   return spec.containers
     .flatMap((container) => container.ports)
     .filter((port) => port.hostPort !== 0)
-    .map((port) => ({ key: portKey(port.protocol, port.hostPort), port: port.hostPort }));
+    .map(({ name, protocol, hostPort }) => ({ name, protocol: protocol.toUpperCase(), port: hostPort }));
 }
 
 function portKey(protocol: string, port: number): string {

@@ -16,6 +16,7 @@ import { OperationsService } from '../../src/features/operations/operations.serv
 import { HealthCycle } from '../../src/features/reconciling/health-cycle';
 import { RoomLifecycle } from '../../src/features/rooms/room-lifecycle';
 import { SchedulersService } from '../../src/features/schedulers/schedulers.service';
+import type { HostPortReservations } from '../../src/ports/host-port-reservations';
 import type { OperationStore } from '../../src/ports/operation-store';
 import type { RoomStore } from '../../src/ports/room-store';
 import type { Runtime } from '../../src/ports/runtime';
@@ -38,6 +39,7 @@ export const retryDelayMs = 60;
 export interface FleetWorkerParts {
   stores: PostgresStores;
   rooms: RoomStore;
+  hostPorts: HostPortReservations;
   runtime: Runtime;
   operations?: OperationStore;
   leaseTtlMs?: number;
@@ -52,13 +54,13 @@ export interface FleetWorkerParts {
 
 /** The services and the worker of one process with their true executors, on the stores and the runtime of a test. */
 export function openFleetWorker(parts: FleetWorkerParts) {
-  const { stores, rooms, runtime } = parts;
+  const { stores, rooms, hostPorts, runtime } = parts;
   const { operations = stores.operations } = parts;
   const wakeUps = new RecordedWakeUps();
   const log = new RecordedLog();
   const registry = new Registry();
   const metrics = new PrometheusMetrics(registry);
-  const lifecycle = new RoomLifecycle(rooms, runtime, {
+  const lifecycle = new RoomLifecycle(rooms, runtime, hostPorts, {
     fallbackPortRange: { start: 60_001, end: 60_010 },
   });
   const operationsService = new OperationsService(operations, stores.schedulers, stores.unitOfWork, wakeUps);
@@ -80,7 +82,7 @@ export function openFleetWorker(parts: FleetWorkerParts) {
       validation: { attempts: 3, timeoutMs: 120_000, acceptOccupied: false, ...parts.validation },
     }),
     new SwitchActiveVersionExecutor(stores.schedulers),
-    new DeleteSchedulerExecutor(runtime, stores.schedulers, operations, rooms, {
+    new DeleteSchedulerExecutor(runtime, stores.schedulers, operations, rooms, hostPorts, {
       pollIntervalMs: 5,
       patienceMs: parts.patienceMs ?? 5_000,
     }),

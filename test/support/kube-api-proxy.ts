@@ -9,6 +9,8 @@ export interface ProxiedRequest {
   path: string;
   query: URLSearchParams;
   isWatch: boolean;
+  /** What the server answered; null until it did. */
+  status: number | null;
 }
 
 interface Fault {
@@ -16,13 +18,19 @@ interface Fault {
   times: number;
   /** Null: the call has its effect, and its answer is lost. */
   answer: { status: number; headers: Record<string, string>; body: object } | null;
+  /** The list that the server answers is passed on without what is in it. */
+  empties?: boolean;
 }
 
 /** Plain HTTP in front of an API server, that knows the credentials, remembers what was asked, and does what networks do. */
 export class KubeApiProxy {
   readonly requests: ProxiedRequest[] = [];
+  /** The server knows policy only by its older version: what is said of policy/v1 is passed on as of that. */
+  translatesPolicy = false;
   /** Connections that were made so far. */
   connections = 0;
+  /** Callers must have this token; null: nobody is asked for one. */
+  token: string | null = null;
   private faults: Fault[] = [];
   private readonly watches = new Set<ServerResponse>();
   private readonly sockets = new Set<Socket>();
@@ -66,6 +74,11 @@ export class KubeApiProxy {
     this.faults.push({ matches, times, answer: { status, headers, body } });
   }
 
+  /** The next `times` matching lists have nothing in them. */
+  emptyLists(times: number, matches: Fault['matches']): void {
+    this.faults.push({ matches, times, answer: null, empties: true });
+  }
+
   /** Those too that are just being opened. */
   cutWatches(): void {
     this.cuts++;
@@ -98,8 +111,15 @@ export class KubeApiProxy {
       path: url.pathname,
       query: url.searchParams,
       isWatch: url.searchParams.has('watch'),
+      status: null,
     };
     this.requests.push(asked);
+    if (this.token !== null && incoming.headers.authorization !== `Bearer ${this.token}`) {
+      incoming.resume();
+      const refusal = { kind: 'Status', code: 401, reason: 'Unauthorized', message: 'Unauthorized' };
+      answer(response, 401, refusal);
+      return;
+    }
     const fault = this.faults.find(({ matches, times }) => times > 0 && matches(asked));
     if (fault) fault.times--;
     if (fault?.answer) {
@@ -112,26 +132,37 @@ export class KubeApiProxy {
       answer(response, 200, { type: 'ERROR', object: status });
       return;
     }
-    await this.forward(incoming, response, asked, fault !== undefined);
+    await this.forward(incoming, response, asked, fault === undefined ? null : fault.empties ? 'empties' : 'drops');
   }
 
-  private async forward(incoming: IncomingMessage, response: ServerResponse, asked: ProxiedRequest, drops: boolean) {
+  private async forward(
+    incoming: IncomingMessage,
+    response: ServerResponse,
+    asked: ProxiedRequest,
+    fault: 'empties' | 'drops' | null,
+  ) {
     const { cuts } = this;
     const { server, headers, agent } = await this.access();
     const send = server.protocol === 'https:' ? requestHttps : requestHttp;
-    const outgoing = send(new URL(incoming.url ?? '/', server), {
+    const translation = this.translatesPolicy && policyV1.test(asked.path) ? await translated(incoming) : null;
+    const outgoing = send(new URL(translation?.url ?? incoming.url ?? '/', server), {
       method: asked.method,
       agent,
-      headers: { ...incoming.headers, ...headers, host: server.host },
+      headers: { ...incoming.headers, ...translation?.headers, ...headers, host: server.host },
     });
     outgoing.on('error', () => response.socket?.destroy());
     outgoing.on('response', (answered) => {
+      asked.status = answered.statusCode ?? null;
       if (asked.isWatch && cuts !== this.cuts) {
         response.socket?.destroy();
         return;
       }
-      if (drops) {
+      if (fault === 'drops') {
         answered.resume().once('end', () => response.socket?.destroy());
+        return;
+      }
+      if (fault === 'empties') {
+        void emptied(answered).then((body) => answer(response, answered.statusCode ?? 502, body));
         return;
       }
       response.writeHead(answered.statusCode ?? 502, answered.headers);
@@ -147,8 +178,26 @@ export class KubeApiProxy {
       this.watches.delete(response);
       if (!response.writableEnded) outgoing.destroy();
     });
-    incoming.pipe(outgoing);
+    if (translation === null) incoming.pipe(outgoing);
+    else outgoing.end(translation.body);
   }
+}
+
+const policyV1 = /^\/apis\/policy\/v1(?=\/|\?|$)/;
+
+/** The objects that Maestro writes are the same in both versions. */
+async function translated(incoming: IncomingMessage) {
+  const chunks: Buffer[] = [];
+  for await (const chunk of incoming) chunks.push(chunk as Buffer);
+  const body = Buffer.from(Buffer.concat(chunks).toString('utf8').replace('"policy/v1"', '"policy/v1beta1"'));
+  const url = (incoming.url ?? '').replace(policyV1, '/apis/policy/v1beta1');
+  return { url, body, headers: { 'content-length': String(body.length) } };
+}
+
+async function emptied(answered: IncomingMessage): Promise<object> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of answered) chunks.push(chunk as Buffer);
+  return { ...(JSON.parse(Buffer.concat(chunks).toString('utf8')) as object), items: [] };
 }
 
 function answer(response: ServerResponse, status: number, body: object, headers: Record<string, string> = {}): void {

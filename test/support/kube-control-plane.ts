@@ -52,6 +52,7 @@ export class KubeControlPlane {
   private readonly token = randomBytes(16).toString('hex');
   private processes: ChildProcess[] = [];
   private apiServer: ChildProcess | null = null;
+  private etcd: ChildProcess | null = null;
   private readonly endAll = () => this.processes.forEach((child) => child.kill('SIGKILL'));
 
   private constructor(
@@ -117,6 +118,15 @@ export class KubeControlPlane {
     throw new Error(`kube-apiserver ended with ${child.exitCode}: ${said}`);
   }
 
+  /** The store answers nothing and closes nothing, as on a disk that hangs; until `resumeStore` or `stop`. */
+  pauseStore(): void {
+    this.etcd?.kill('SIGSTOP');
+  }
+
+  resumeStore(): void {
+    this.etcd?.kill('SIGCONT');
+  }
+
   async stop(): Promise<void> {
     process.off('exit', this.endAll);
     await Promise.all(this.processes.map(killed));
@@ -146,7 +156,7 @@ export class KubeControlPlane {
 
   private startEtcd(): void {
     const [clients, peers] = [`http://127.0.0.1:${this.ports.etcd}`, `http://127.0.0.1:${this.ports.peer}`];
-    this.spawn('etcd', {
+    this.etcd = this.spawn('etcd', {
       'data-dir': join(this.folder, 'etcd'),
       'listen-client-urls': clients,
       'advertise-client-urls': clients,

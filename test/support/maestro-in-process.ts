@@ -5,7 +5,7 @@ import type { Config } from '../../src/config/settings';
 import { DomainError } from '../../src/domain/errors';
 import type { Instance } from '../../src/domain/room/room';
 import type { RoomStore } from '../../src/ports/room-store';
-import type { InstanceSpec } from '../../src/ports/runtime';
+import type { InstanceSpec, RuntimeInstance } from '../../src/ports/runtime';
 import { bootRoles } from '../../src/roles/boot-roles';
 import { openResources, type ProcessResources } from '../../src/roles/process-resources';
 import type { Role } from '../../src/roles/role';
@@ -139,7 +139,7 @@ class PretendRuntime extends FakeRuntime {
     return super.createScheduler(name, owner);
   }
 
-  override async createInstance(spec: InstanceSpec): Promise<Instance> {
+  override async createInstance(spec: InstanceSpec): Promise<RuntimeInstance> {
     const instance = await super.createInstance(spec);
     if (hasImage(spec, crashingImage)) this.report(spec.id, { status: 'error', description: 'it crashed' });
     return instance;

@@ -1,15 +1,18 @@
 import type { Redis } from 'ioredis';
 import { closeRedisConnection, createRedisConnection } from '../../src/adapters/redis/redis-connection';
 import type { AllocationRecord } from '../../src/adapters/redis/redis-room-allocation-store';
+import { RedisHostPortReservations } from '../../src/adapters/redis/redis-host-port-reservations';
 import { RedisRoomStore, type RoomRecord } from '../../src/adapters/redis/redis-room-store';
 import { allPartitionKeys, hearingKey, noticeChannel, schedulerKeys } from '../../src/adapters/redis/room-keys';
 import { roomStatuses } from '../../src/domain/room/room';
 import type { Notice } from '../../src/ports/notices';
 import type { GivenSlot, KnownAllocation, RoomStoreUnderTest } from '../contract/room-store.contract';
 import { startTestRedis } from './embedded-servers';
+import { passHostPortTime } from './open-redis-host-port-reservations';
 
 export interface RedisRoomStoreUnderTest extends RoomStoreUnderTest {
   store: RedisRoomStore;
+  hostPorts: RedisHostPortReservations;
   redis: Redis;
   url: string;
   /** As if so much time had gone by since all that is stored: nobody can turn the clock of a server. */
@@ -29,6 +32,7 @@ export async function openRedisRoomStore(
   const store = new RedisRoomStore(redis, { pageSize });
   return {
     store,
+    hostPorts: new RedisHostPortReservations(redis),
     redis,
     url: server.url,
     kind: server.kind,
@@ -54,7 +58,10 @@ export async function openRedisRoomStore(
       await listener.subscribe(noticeChannel(address));
       return heard;
     },
-    passTime: (ms) => passTime(redis, ms),
+    passTime: async (ms) => {
+      await passTime(redis, ms);
+      await passHostPortTime(redis, ms);
+    },
     ageTombstone: async (scheduler, id, byMs) => void (await redis.zincrby(schedulerKeys(scheduler).ended, -byMs, id)),
     breakCounters: async (scheduler) => {
       const { counts, hosts, free } = schedulerKeys(scheduler);
@@ -124,10 +131,9 @@ async function readAllocation(redis: Redis, scheduler: string, id: string): Prom
 
 async function readEvents(redis: Redis, scheduler: string): Promise<Record<string, unknown>[]> {
   const entries = await redis.xrange(schedulerKeys(scheduler).events, '-', '+');
-  return entries.map(([, fields]) => {
-    const event = JSON.parse(fields[fields.indexOf('event') + 1]!) as Record<string, unknown>;
-    return { ...event, atMs: undefined };
-  });
+  return entries
+    .filter(([, fields]) => fields[0] === 'event')
+    .map(([, fields]) => ({ ...(JSON.parse(fields[1]!) as Record<string, unknown>), atMs: undefined }));
 }
 
 const timesOfARoom = ['statusSinceMs', 'lastPingAtMs', 'createdAtMs', 'adoptedAtMs', 'drainingSinceMs'] as const;

@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { Agent as HttpAgent, type OutgoingHttpHeaders } from 'node:http';
 import { Agent as HttpsAgent, type RequestOptions } from 'node:https';
-import { delimiter } from 'node:path';
+import { delimiter, dirname, resolve } from 'node:path';
 import type { KubeConfig } from '@kubernetes/client-node';
+import { parse as parseYaml } from 'yaml';
 import { DomainError, messageOf } from '../../domain/errors';
 
 /** Where the cluster is. The first that is set counts; at least one must be. */
@@ -39,11 +41,14 @@ export class ClusterAccess {
   private constructor(
     private config: KubeConfig,
     private readonly load: () => KubeConfig,
+    /** Scheme, host and port of the API server, for humans. */
+    readonly server: string,
   ) {}
 
   /**
    * Reads the configuration; nothing is connected yet.
-   * @throws DomainError `runtime.cluster_unknown` (failed_precondition) when there is none, or it cannot be read.
+   * @throws DomainError `runtime.cluster_unknown` (failed_precondition), in one line, when there is none, or it cannot be read,
+   * or names no API server.
    */
   static async open(address: ClusterAddress): Promise<ClusterAccess> {
     // Takes a third of a second and 70 MB: only processes that use it pay.
@@ -53,10 +58,13 @@ export class ClusterAccess {
         return readConfig(new library.KubeConfig(), () => new library.KubeConfig(), address);
       } catch (error) {
         if (error instanceof DomainError) throw error;
-        throw unknownCluster(`The configuration of the Kubernetes cluster cannot be read: ${messageOf(error)}`, error);
+        // The parser's further lines quote the file, which may hold a key.
+        const [reason = ''] = messageOf(error).split('\n');
+        throw unknownCluster(`The configuration of the Kubernetes cluster cannot be read: ${reason}`, error);
       }
     };
-    return new ClusterAccess(load(), load);
+    const config = load();
+    return new ClusterAccess(config, load, serverOf(config).origin);
   }
 
   /** What the next request needs. Credentials are asked for anew every few seconds. */
@@ -88,17 +96,16 @@ export class ClusterAccess {
   }
 
   private async compose(): Promise<Access> {
-    const cluster = this.config.getCurrentCluster();
-    if (cluster === null) throw unknownCluster('The kubeconfig has no current context with a cluster');
+    const server = serverOf(this.config);
     const options: RequestOptions = {};
     await this.config.applyToHTTPSOptions(options);
     return {
-      server: new URL(cluster.server),
+      server,
       headers: {
         ...textHeaders(options.headers as OutgoingHttpHeaders | undefined),
         ...basicAuthorization(options.auth),
       },
-      agent: this.keepAgent(options, cluster.proxyUrl, cluster.server),
+      agent: this.keepAgent(options, this.config.getCurrentCluster()?.proxyUrl, server.href),
     };
   }
 
@@ -133,12 +140,18 @@ function readConfig(config: KubeConfig, another: () => KubeConfig, address: Clus
   const { inCluster, kubeconfig, masterUrl } = address;
   if (inCluster) {
     config.loadFromCluster();
+    // The library takes the address from variables that only pods have.
+    if (config.getCurrentCluster()?.server.includes('//undefined:')) {
+      throw unknownCluster(
+        'MAESTRO_ADAPTERS_RUNTIME_KUBERNETES_INCLUSTER is true, but this process runs in no pod: KUBERNETES_SERVICE_HOST is not set',
+      );
+    }
   } else if (kubeconfig) {
     const [first = '', ...others] = kubeconfig.split(delimiter).filter((file) => file !== '');
-    config.loadFromFile(first);
+    loadFile(config, first);
     for (const file of others) {
       const more = another();
-      more.loadFromFile(file);
+      loadFile(more, file);
       // kubectl's rule: the first file that says which context counts.
       config.mergeConfig(more, config.getCurrentContext() !== undefined);
     }
@@ -155,6 +168,40 @@ function readConfig(config: KubeConfig, another: () => KubeConfig, address: Clus
     cluster.server.startsWith('http:') ? { ...cluster, skipTLSVerify: true } : cluster,
   );
   return config;
+}
+
+/** The library takes an empty file for an error of its own. */
+function loadFile(config: KubeConfig, file: string): void {
+  try {
+    config.loadFromFile(file);
+    addTokenFiles(config, file);
+  } catch (error) {
+    const reason = error instanceof TypeError ? 'it is empty, or no kubeconfig' : messageOf(error).split('\n')[0];
+    throw unknownCluster(`The kubeconfig ${file} cannot be read: ${reason}`, error);
+  }
+}
+
+/** The library does not know this field of a user, which kubectl does; it knows the same thing by the name that pods use. */
+function addTokenFiles(config: KubeConfig, file: string): void {
+  const { users } = parseYaml(readFileSync(file, 'utf8')) as {
+    users?: { name: string; user?: { tokenFile?: string } }[];
+  };
+  const paths = new Map(users?.flatMap(({ name, user }) => (user?.tokenFile ? [[name, user.tokenFile]] : [])));
+  config.users = config.users.map((user) => {
+    const path = paths.get(user.name);
+    if (path === undefined) return user;
+    const tokenFile = resolve(dirname(file), path);
+    return { ...user, authProvider: { name: 'tokenFile', config: { tokenFile } } };
+  });
+}
+
+/** @throws DomainError `runtime.cluster_unknown` */
+function serverOf(config: KubeConfig): URL {
+  const cluster = config.getCurrentCluster();
+  if (cluster === null) throw unknownCluster('The kubeconfig has no current context with a cluster');
+  const server = URL.canParse(cluster.server) ? new URL(cluster.server) : null;
+  if (server?.protocol === 'https:' || server?.protocol === 'http:') return server;
+  throw unknownCluster(`The kubeconfig's cluster "${cluster.name}" has no URL of an API server: "${cluster.server}"`);
 }
 
 function basicAuthorization(nameAndPassword: string | null | undefined): Record<string, string> {

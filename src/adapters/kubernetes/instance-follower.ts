@@ -1,15 +1,14 @@
 import { isDeepStrictEqual } from 'node:util';
 import { messageOf } from '../../domain/errors';
-import type { Instance } from '../../domain/room/room';
 import type { Logger } from '../../ports/logger';
-import type { InstanceChange, InstanceWatcher } from '../../ports/runtime';
+import type { InstanceChange, InstanceWatcher, RuntimeInstance } from '../../ports/runtime';
 import type { Pod } from './kubernetes-objects';
 import { pauseMs } from './list-watch';
 import { instanceOf, readPod, type PodReading } from './read-instance';
 
 interface Told {
   reading: PodReading;
-  instance: Instance;
+  instance: RuntimeInstance;
 }
 
 /**
@@ -128,7 +127,7 @@ export class InstanceFollower {
   }
 }
 
-function isSame(a: Instance, b: Instance): boolean {
+function isSame(a: RuntimeInstance, b: RuntimeInstance): boolean {
   return isDeepStrictEqual({ ...a, generation: 0 }, { ...b, generation: 0 });
 }
 

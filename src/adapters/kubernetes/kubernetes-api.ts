@@ -9,7 +9,8 @@ import type { KubernetesObject, ObjectList, WatchEvent } from './kubernetes-obje
 import type { RateLimit } from './rate-limit';
 
 export interface ApiCall {
-  method: 'GET' | 'POST' | 'PUT' | 'DELETE';
+  /** `PATCH` merges its body (RFC 7386); a list of operations is done in order, or not at all (RFC 6902). */
+  method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   path: string;
   query?: Readonly<Record<string, string>>;
   body?: object;
@@ -171,12 +172,27 @@ export class KubernetesApi {
     const waitMs = this.rate.reserve(performance.now(), deadlineMs - Date.now());
     if (waitMs === null) throw ApiFailure.noAnswer('more calls are waiting than the rate limit lets through in time');
     if (waitMs > 0) await sleep(waitMs, undefined, { signal });
-    const access = await this.access.current();
+    // Credentials may come from a program that hangs.
+    const access = await orAborted(this.access.current(), signal);
     return new Promise((resolve, reject) => {
       const request = start(call, access, signal);
       request.on('response', resolve);
       request.on('error', reject);
     });
+  }
+}
+
+/** @throws the signal's reason when it aborts first. */
+async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  let abort: (() => void) | undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    abort = () => reject(signal.reason as Error);
+    signal.addEventListener('abort', abort, { once: true });
+  });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    if (abort) signal.removeEventListener('abort', abort);
   }
 }
 
@@ -194,13 +210,18 @@ function start({ method, path, query = {}, body }: ApiCall, access: Access, sign
       ...headers,
       accept: 'application/json',
       'user-agent': 'maestro',
-      ...(payload === null ? {} : { 'content-type': 'application/json', 'content-length': payload.length }),
+      ...(payload === null ? {} : { 'content-type': contentType(method, body), 'content-length': payload.length }),
     },
   };
   const request = url.protocol === 'http:' ? requestHttp(url, options) : requestHttps(url, options);
   request.setNoDelay(true);
   request.end(payload ?? undefined);
   return request;
+}
+
+function contentType(method: ApiCall['method'], body: unknown): string {
+  if (method !== 'PATCH') return 'application/json';
+  return Array.isArray(body) ? 'application/json-patch+json' : 'application/merge-patch+json';
 }
 
 async function text(response: IncomingMessage): Promise<string> {

@@ -81,11 +81,19 @@ export interface Pod extends KubernetesObject {
 }
 
 export interface Node extends KubernetesObject {
+  spec?: {
+    unschedulable?: boolean | undefined;
+    taints?: { key: string; value?: string; effect: string }[] | undefined;
+  };
   status?: { addresses?: { type: string; address: string }[] };
 }
 
 export interface DisruptionBudget extends KubernetesObject {
-  spec?: { minAvailable?: number; selector?: { matchLabels: Record<string, string> } };
+  spec?: {
+    minAvailable?: number | string;
+    maxUnavailable?: number | string;
+    selector?: { matchLabels?: Record<string, string> };
+  };
 }
 
 export interface CoreEvent extends KubernetesObject {

@@ -1,21 +1,22 @@
 import { randomUUID } from 'node:crypto';
 import { DomainError, messageOf } from '../../domain/errors';
 import type { RemovalReason } from '../../domain/operation/operation';
-import type { Instance } from '../../domain/room/room';
 import type { Logger } from '../../ports/logger';
-import { Runtime, type InstanceSpec, type InstanceWatcher } from '../../ports/runtime';
+import { Runtime, type InstanceSpec, type InstanceWatcher, type RuntimeInstance } from '../../ports/runtime';
 import { ApiFailure, domainErrorOf } from './api-failure';
 import { ClusterAccess, type ClusterAddress } from './cluster-access';
+import { ClusterNodes } from './cluster-nodes';
+import { DisruptionBudgets } from './disruption-budgets';
 import { InstanceFollower } from './instance-follower';
 import { KubernetesApi, type ApiOptions } from './kubernetes-api';
 import type { CoreEvent, Namespace, Pod } from './kubernetes-objects';
 import { ListWatch } from './list-watch';
-import { NodeAddresses } from './node-addresses';
 import { creationAnnotation, isOurRoom, isOurs, ownerAnnotation, roomSelector } from './ownership';
 import { podManifest, type PodSurroundings } from './pod-manifest';
+import { PodProtection } from './pod-protection';
 import { RateLimit } from './rate-limit';
 import { instanceOf, readPod } from './read-instance';
-import { disruptionBudgetManifest, namespaceManifest } from './scheduler-manifests';
+import { namespaceManifest } from './scheduler-manifests';
 
 export interface KubernetesRuntimeOptions extends Omit<PodSurroundings, 'installation'>, Partial<ApiOptions> {
   cluster: ClusterAddress;
@@ -41,9 +42,12 @@ const validName = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/;
  */
 export class KubernetesRuntime extends Runtime {
   readonly kind = 'kubernetes';
+  readonly movesInstances = true;
 
   private readonly api: KubernetesApi;
-  private readonly nodes: NodeAddresses;
+  private readonly nodes: ClusterNodes;
+  private readonly protection: PodProtection;
+  private readonly budgets: DisruptionBudgets;
   private readonly closing = new AbortController();
   /** Namespaces that are ours, and until when that need not be asked again. */
   private readonly places = new Map<string, number>();
@@ -64,7 +68,9 @@ export class KubernetesRuntime extends Runtime {
       watchSilenceMs: options.watchSilenceMs ?? 150_000,
       pageSize: options.pageSize ?? 500,
     });
-    this.nodes = new NodeAddresses(this.api, log);
+    this.nodes = new ClusterNodes(this.api, log);
+    this.protection = new PodProtection(this.api);
+    this.budgets = new DisruptionBudgets(this.api, log);
   }
 
   /**
@@ -72,7 +78,19 @@ export class KubernetesRuntime extends Runtime {
    * @throws DomainError `runtime.cluster_unknown` (failed_precondition) when the configuration says no cluster.
    */
   static async open(options: KubernetesRuntimeOptions, log: Logger): Promise<KubernetesRuntime> {
-    return new KubernetesRuntime(await ClusterAccess.open(options.cluster), options, log);
+    const access = await ClusterAccess.open(options.cluster);
+    log.info({ cluster: access.server }, 'rooms are pods of this cluster');
+    return new KubernetesRuntime(access, options, log);
+  }
+
+  /**
+   * Whether the cluster answers now and shows pods to us; asked once, without further attempts.
+   * @throws DomainError that says what is in the way: `runtime.unreachable`, `runtime.unauthenticated`, `runtime.forbidden`.
+   */
+  async checkAccess(): Promise<void> {
+    await this.expecting('list pods', () =>
+      this.api.call({ method: 'GET', path: podsPath(), query: { limit: '1' } }, { attempts: 1 }),
+    );
   }
 
   async createScheduler(name: string, owner: string): Promise<'created' | 'already_ours'> {
@@ -93,13 +111,20 @@ export class KubernetesRuntime extends Runtime {
       }
     });
     this.places.set(name, Date.now() + placeKnownForMs);
-    await this.createDisruptionBudget(name, installation);
+    // Best effort, as in v10: it is made when the first match needs it, too.
+    await this.budgets.create({ scheduler: name, installation }, 0, { attempts: 2 }).catch((error: unknown) => {
+      if (isAlreadyExists(error)) return;
+      const fields = { scheduler_name: name, err: messageOf(error) };
+      this.log.warn(fields, 'the disruption budget of a scheduler could not be made');
+    });
     return outcome;
   }
 
   async deleteScheduler(name: string, owner?: string): Promise<'deleting' | 'not_found'> {
     if (!validName.test(name)) return 'not_found';
     this.places.delete(name);
+    this.protection.forget(name);
+    this.budgets.forget(name);
     const installation = await this.installation();
     return this.expecting(`delete namespace ${name}`, async () => {
       const namespace = await this.readNamespace(name);
@@ -110,7 +135,7 @@ export class KubernetesRuntime extends Runtime {
     });
   }
 
-  async createInstance(spec: InstanceSpec): Promise<Instance> {
+  async createInstance(spec: InstanceSpec): Promise<RuntimeInstance> {
     requireName('scheduler', spec.scheduler);
     requireName('room', spec.id);
     const installation = await this.installation();
@@ -144,7 +169,7 @@ export class KubernetesRuntime extends Runtime {
     });
   }
 
-  async listInstances(scheduler?: string): Promise<Instance[]> {
+  async listInstances(scheduler?: string): Promise<RuntimeInstance[]> {
     if (scheduler !== undefined && !validName.test(scheduler)) return [];
     const labelSelector = roomSelector(await this.installation());
     return this.expecting('list pods', async () => {
@@ -185,6 +210,31 @@ export class KubernetesRuntime extends Runtime {
     await follower.idle();
   }
 
+  /** As of half a minute ago at most. */
+  countHosts(placement: Pick<InstanceSpec, 'affinity' | 'toleration'>): Promise<number> {
+    return this.expecting('list nodes', () => this.nodes.countHosts(placement));
+  }
+
+  async protectInstance(scheduler: string, id: string, isProtected: boolean): Promise<'done' | 'not_found'> {
+    if (!validName.test(scheduler) || !validName.test(id)) return 'not_found';
+    const installation = await this.installation();
+    const place = { scheduler, path: podPath(scheduler, id) };
+    const what = `${isProtected ? 'protect' : 'release'} pod ${scheduler}/${id}`;
+    return this.expecting(what, () => this.protection.tell(place, isProtected, installation));
+  }
+
+  async setDisruptionBudget(scheduler: string, protectedInstances: number): Promise<void> {
+    if (!validName.test(scheduler)) return;
+    const installation = await this.installation();
+    const isPlaceOurs = async (): Promise<boolean> => {
+      const namespace = await this.readNamespace(scheduler);
+      return namespace !== null && isOurs(namespace, installation) && !isGoing(namespace);
+    };
+    await this.expecting(`set the disruption budget of ${scheduler}`, () =>
+      this.budgets.set({ scheduler, installation, isOurs: isPlaceOurs }, protectedInstances),
+    );
+  }
+
   async close(): Promise<void> {
     this.closing.abort();
     await Promise.all(this.notes);
@@ -196,7 +246,7 @@ export class KubernetesRuntime extends Runtime {
     { scheduler, id }: InstanceSpec,
     creation: string,
     installation: string,
-  ): Promise<Instance> {
+  ): Promise<RuntimeInstance> {
     const pod = await this.readPod(scheduler, id);
     if (pod?.metadata?.annotations?.[creationAnnotation] === creation) return this.instance(pod);
     if (pod === null || isOurRoom(pod, installation)) {
@@ -209,7 +259,7 @@ export class KubernetesRuntime extends Runtime {
     );
   }
 
-  private async instance(pod: Pod): Promise<Instance> {
+  private async instance(pod: Pod): Promise<RuntimeInstance> {
     const reading = readPod(pod);
     await this.nodes.read([reading.nodeName]);
     return instanceOf(reading, this.nodes.addressOf(reading.nodeName));
@@ -247,20 +297,6 @@ export class KubernetesRuntime extends Runtime {
       if (now === null || now.metadata?.uid !== metadata?.uid) return 'not_found';
       if (isGoing(now)) return 'deleting';
       throw error;
-    }
-  }
-
-  /** Nothing depends on it: it protects nobody yet, and servers before 1.21 do not have it. */
-  private async createDisruptionBudget(scheduler: string, installation: string): Promise<void> {
-    const path = `/apis/policy/v1/namespaces/${scheduler}/poddisruptionbudgets`;
-    const body = disruptionBudgetManifest(scheduler, installation);
-    try {
-      await this.api.call({ method: 'POST', path, body }, { attempts: 2 });
-    } catch (error) {
-      if (isAlreadyExists(error)) return;
-      const fields = { scheduler_name: scheduler, err: messageOf(error) };
-      if (error instanceof ApiFailure && error.isNotFound) this.log.debug(fields, 'the cluster lacks policy/v1');
-      else this.log.warn(fields, 'the disruption budget of a scheduler could not be made');
     }
   }
 

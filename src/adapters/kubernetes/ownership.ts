@@ -8,11 +8,15 @@ export const schedulerLabel = 'maestro-scheduler';
 export const versionLabel = 'version';
 /** On validation rooms only. */
 export const validationLabel = 'maestro.io/validation';
+/** `true` on rooms with a match, and on no other: the disruption budget counts them by it. */
+export const matchLabel = 'maestro.io/match';
 
 /** On a namespace: the operation that made it. */
 export const ownerAnnotation = 'maestro.io/owner';
 /** On a pod: the operation that asked for it. */
 export const operationAnnotation = 'maestro.io/operation-id';
+/** On a pod: what cluster autoscalers are told while it has no match, `true` or, where its scheduler says so, `false`. */
+export const idleSafeToEvictAnnotation = 'maestro.io/idle-safe-to-evict';
 /** On a pod: the call that made it, so that a call whose answer was lost knows its own pod. */
 export const creationAnnotation = 'maestro.io/creation';
 /** On a pod: JSON from `<host port>/<PROTOCOL>` to names that Kubernetes does not allow for ports. */

@@ -68,6 +68,7 @@ describe('podManifest', () => {
         },
         annotations: {
           'cluster-autoscaler.kubernetes.io/safe-to-evict': 'true',
+          'maestro.io/idle-safe-to-evict': 'true',
           'maestro.io/creation': 'call-1',
         },
       },

@@ -7,6 +7,7 @@ import type { ContainerPort, EnvVar, Pod, PodContainer } from './kubernetes-obje
 import {
   creationAnnotation,
   heritageLabel,
+  idleSafeToEvictAnnotation,
   installationLabel,
   operationAnnotation,
   portNamesAnnotation,
@@ -83,9 +84,14 @@ function podLabels({ labels, scheduler, version, validation }: InstanceSpec, ins
 
 function podAnnotations({ annotations, operationId, containers }: InstanceSpec, creation: string) {
   const names = namesBesidePods(containers);
+  const kept = Object.fromEntries(
+    Object.entries(annotations).filter(([key, value]) => !isReservedAnnotation(key, value)),
+  );
+  const idle = kept[safeToEvictAnnotation] ?? 'true';
   return {
-    [safeToEvictAnnotation]: 'true',
-    ...Object.fromEntries(Object.entries(annotations).filter(([key, value]) => !isReservedAnnotation(key, value))),
+    ...kept,
+    [safeToEvictAnnotation]: idle,
+    [idleSafeToEvictAnnotation]: idle,
     [creationAnnotation]: creation,
     ...(operationId === null ? {} : { [operationAnnotation]: operationId }),
     ...(Object.keys(names).length === 0 ? {} : { [portNamesAnnotation]: JSON.stringify(names) }),

@@ -35,7 +35,7 @@ describe('the status of an instance', () => {
       'no node fits',
       { phase: 'Pending', conditions: [condition('PodScheduled', 'False', 'Unschedulable', '0/3 nodes')] },
       'pending',
-      'Unschedulable: 0/3 nodes',
+      'Unschedulable: no node may run it: 0/3 nodes',
     ],
     [
       'any unmet condition',
@@ -58,7 +58,7 @@ describe('the status of an instance', () => {
       'failed with a container',
       { ...containers(running, terminated(137, 'OOMKilled')), phase: 'Failed' },
       'error',
-      'PodFailed: container "game-1" ended with code 137',
+      'PodFailed: container "game-1" ended with code 137 (OOMKilled)',
     ],
     ['a lost node', { phase: 'Unknown' }, 'error', 'PodUnknown'],
     ['a phase of the future', { phase: 'Dreaming' }, 'error', 'UnexpectedPodPhase: Dreaming'],
@@ -173,8 +173,45 @@ describe('readPod', () => {
       },
       createdAtMs: Date.parse('2026-11-21T10:00:00Z'),
       generation: 4711,
+      hostPorts: [
+        { name: 'clientPort', protocol: 'UDP', port: 60001 },
+        { name: 'query', protocol: 'TCP', port: 60002 },
+      ],
+      placementProblem: null,
+      isProtected: false,
     });
     expect(instanceOf(reading, null).address).toBeNull();
+  });
+
+  it('says which host ports it holds, and that no node has them, before it has a node', () => {
+    const message = "0/3 nodes are available: 3 node(s) didn't have free ports for the requested pod ports.";
+    const conditions = [condition('PodScheduled', 'False', 'Unschedulable', message)];
+    const { instance } = readPod({ ...podManifest(spec, around, 'call-1'), status: { phase: 'Pending', conditions } });
+    expect(instance.hostPorts.map(({ port }) => port)).toEqual([60001, 60002]);
+    expect(instance).toMatchObject({
+      status: 'pending',
+      placementProblem: 'host_ports',
+      description: `Unschedulable: no node has its host ports free: ${message}`,
+    });
+  });
+
+  it('has no placement problem once it is deleted', () => {
+    const conditions = [condition('PodScheduled', 'False', 'Unschedulable', 'no')];
+    const metadata = { name: 'arena-1', namespace: 'arena', deletionTimestamp: '2026-11-21T10:00:00Z' };
+    expect(read({ phase: 'Pending', conditions }, { metadata }).instance.placementProblem).toBeNull();
+  });
+
+  it.each([
+    ['false', 'true', true],
+    ['false', '', false],
+    ['false', 'false', false],
+    ['true', 'true', false],
+    ['', 'true', false],
+    ['true', '', false],
+  ])('where safe-to-evict is %j and the label of matches %j, it is protected: %s', (safe, match, isProtected) => {
+    const annotations: Record<string, string> = { 'cluster-autoscaler.kubernetes.io/safe-to-evict': safe };
+    const labels: Record<string, string> = match === '' ? {} : { 'maestro.io/match': match };
+    expect(read({}, { metadata: { name: 'arena-1', annotations, labels } }).instance.isProtected).toBe(isProtected);
   });
 
   it.each<[string, PodStatus, string | null]>([

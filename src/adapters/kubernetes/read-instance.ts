@@ -1,10 +1,13 @@
-import type { Instance, InstanceStatus, RoomPort } from '../../domain/room/room';
+import type { InstanceStatus, RoomPort } from '../../domain/room/room';
+import { safeToEvictAnnotation } from '../../domain/scheduler/reserved-keys';
+import type { RuntimeInstance } from '../../ports/runtime';
 import type { ContainerState, Pod } from './kubernetes-objects';
-import { portNamesAnnotation, validationLabel, versionLabel } from './ownership';
+import { matchLabel, portNamesAnnotation, validationLabel, versionLabel } from './ownership';
+import { placementProblem, placementWords } from './placement-problem';
 
 /** What a pod says of its instance; the address comes together from here and its node. */
 export interface PodReading {
-  instance: Omit<Instance, 'address'>;
+  instance: Omit<RuntimeInstance, 'address'>;
   /** Null until a kubelet has taken the pod: a node that only was chosen may still refuse it. */
   nodeName: string | null;
   ports: RoomPort[];
@@ -12,24 +15,30 @@ export interface PodReading {
 
 export function readPod(pod: Pod): PodReading {
   const { metadata = {}, spec } = pod;
+  const ports = hostPorts(pod);
+  const said = instanceStatus(pod);
   return {
     instance: {
       id: metadata.name ?? '',
       scheduler: metadata.namespace ?? '',
       version: metadata.labels?.[versionLabel] ?? '',
       validation: metadata.labels?.[validationLabel] === 'true',
-      ...instanceStatus(pod),
+      ...said,
       createdAtMs: Date.parse(metadata.creationTimestamp ?? '') || 0,
       // Versions are numbers that grow with every write in the cluster (KEP-5504 made a promise of what etcd always did).
       generation: Number(metadata.resourceVersion ?? 0),
+      hostPorts: ports,
+      placementProblem: said.status === 'pending' ? (placementProblem(pod)?.problem ?? null) : null,
+      // Both, because a scheduler may keep its idle rooms from being moved as well, and whoever edits one undoes the half of it.
+      isProtected: metadata.annotations?.[safeToEvictAnnotation] === 'false' && metadata.labels?.[matchLabel] === 'true',
     },
     nodeName: isTakenByKubelet(pod) ? (spec?.nodeName ?? null) : null,
-    ports: hostPorts(pod),
+    ports,
   };
 }
 
 /** The instance with its address, where `host` is its node's. */
-export function instanceOf({ instance, ports }: PodReading, host: string | null): Instance {
+export function instanceOf({ instance, ports }: PodReading, host: string | null): RuntimeInstance {
   return { ...instance, address: host === null ? null : { host, ports } };
 }
 
@@ -58,10 +67,11 @@ function portNames(text: string | undefined): Record<string, string> {
   }
 }
 
-type StatusAndReason = Pick<Instance, 'status' | 'description'>;
+type StatusAndReason = Pick<RuntimeInstance, 'status' | 'description'>;
 
 /** First match wins: `rooms.md` 5.5. What ends a pod counts before what its containers say. */
-function instanceStatus({ metadata, spec, status = {} }: Pod): StatusAndReason {
+function instanceStatus(pod: Pod): StatusAndReason {
+  const { metadata, spec, status = {} } = pod;
   if (metadata?.deletionTimestamp !== undefined) return say('terminating');
   const { phase = '', conditions = [], containerStatuses = [] } = status;
   if (phase === 'Succeeded') return say('terminating', 'PodSucceeded');
@@ -71,6 +81,8 @@ function instanceStatus({ metadata, spec, status = {} }: Pod): StatusAndReason {
     const said = containerStatus(state, spec?.restartPolicy);
     if (said) return said;
   }
+  const unplaced = placementProblem(pod);
+  if (unplaced) return say('pending', 'Unschedulable', placementWords[unplaced.problem], unplaced.message);
   const unmet = conditions.find((condition) => condition.status === 'False');
   if (unmet) return say('pending', unmet.reason, unmet.message);
   if (hasCondition(conditions, 'Ready', 'True')) return say('ready');
@@ -122,7 +134,10 @@ function whyFailed({ reason, message, containerStatuses = [] }: NonNullable<Pod[
   if (reason !== undefined || message !== undefined) return [reason, message];
   const failed = containerStatuses.find(({ state }) => (state?.terminated?.exitCode ?? 0) !== 0);
   const ended = failed?.state?.terminated;
-  return ended ? [`container "${failed?.name}" ended with code ${ended.exitCode}`, ended.message] : [];
+  if (!ended) return [];
+  // `Error` says no more than the code; `OOMKilled` does.
+  const why = ended.reason === undefined || ended.reason === 'Error' ? '' : ` (${ended.reason})`;
+  return [`container "${failed?.name}" ended with code ${ended.exitCode}${why}`, ended.message];
 }
 
 function hasCondition(conditions: NonNullable<Pod['status']>['conditions'], type: string, status: string): boolean {

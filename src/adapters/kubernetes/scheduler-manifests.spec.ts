@@ -15,8 +15,8 @@ describe('namespaceManifest', () => {
 });
 
 describe('disruptionBudgetManifest', () => {
-  it('covers the rooms and asks for nothing yet', () => {
-    expect(disruptionBudgetManifest('arena', 'ours')).toEqual({
+  it('covers the rooms with a match, and no others', () => {
+    expect(disruptionBudgetManifest('arena', 'ours', 7)).toEqual({
       apiVersion: 'policy/v1',
       kind: 'PodDisruptionBudget',
       metadata: {
@@ -24,7 +24,10 @@ describe('disruptionBudgetManifest', () => {
         namespace: 'arena',
         labels: { 'app.kubernetes.io/managed-by': 'maestro', 'maestro.io/installation': 'ours' },
       },
-      spec: { minAvailable: 0, selector: { matchLabels: { 'maestro-scheduler': 'arena' } } },
+      spec: {
+        minAvailable: 7,
+        selector: { matchLabels: { 'maestro-scheduler': 'arena', 'maestro.io/match': 'true' } },
+      },
     });
   });
 });

@@ -1,7 +1,6 @@
 import { messageOf } from '../../domain/errors';
-import type { Instance } from '../../domain/room/room';
 import type { Logger } from '../../ports/logger';
-import type { InstanceChange, InstanceWatcher } from '../../ports/runtime';
+import type { InstanceChange, InstanceWatcher, RuntimeInstance } from '../../ports/runtime';
 
 /** Why a watch session is over. */
 export type FollowEnd = 'aborted' | 'connection_lost' | 'handler_failed';
@@ -49,7 +48,7 @@ export class InstanceFollower {
   }
 
   /** Resolves when the session is over and no handler is at work. */
-  async follow(instances: Instance[], closed: Promise<void>): Promise<FollowEnd> {
+  async follow(instances: RuntimeInstance[], closed: Promise<void>): Promise<FollowEnd> {
     let onAbort = (): void => undefined;
     const end = new Promise<FollowEnd>((resolve) => {
       onAbort = () => resolve('aborted');

@@ -2,9 +2,8 @@ import { isAbsolute, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DomainError, messageOf } from '../../domain/errors';
 import type { RemovalReason } from '../../domain/operation/operation';
-import type { Instance } from '../../domain/room/room';
 import type { Logger } from '../../ports/logger';
-import { Runtime, type InstanceSpec, type InstanceWatcher } from '../../ports/runtime';
+import { Runtime, type InstanceSpec, type InstanceWatcher, type RuntimeInstance } from '../../ports/runtime';
 import { InstanceFollower } from './instance-follower';
 import { pickBaseEnvironment } from './room-environment';
 import type { SupervisorLimits } from './supervisor';
@@ -67,6 +66,7 @@ const repeatable: ReadonlySet<SupervisorMethod> = new Set([
  */
 export class LocalProcessRuntime extends Runtime {
   readonly kind = 'local';
+  readonly movesInstances = false;
 
   private readonly connector: SupervisorConnector;
   private readonly surroundings: RoomSurroundings;
@@ -120,7 +120,7 @@ export class LocalProcessRuntime extends Runtime {
     return this.call('deleteScheduler', owner === undefined ? { name } : { name, owner });
   }
 
-  createInstance(spec: InstanceSpec): Promise<Instance> {
+  createInstance(spec: InstanceSpec): Promise<RuntimeInstance> {
     return this.call('createInstance', { spec, surroundings: this.surroundings });
   }
 
@@ -128,7 +128,21 @@ export class LocalProcessRuntime extends Runtime {
     return this.call('deleteInstance', { scheduler, id, reason });
   }
 
-  listInstances(scheduler?: string): Promise<Instance[]> {
+  /** This machine. */
+  async countHosts(): Promise<number> {
+    return 1;
+  }
+
+  /** Nothing moves a process. */
+  async protectInstance(): Promise<'done'> {
+    return 'done';
+  }
+
+  async setDisruptionBudget(): Promise<void> {
+    // Nobody disrupts processes on purpose.
+  }
+
+  listInstances(scheduler?: string): Promise<RuntimeInstance[]> {
     return this.call('listInstances', scheduler === undefined ? {} : { scheduler });
   }
 

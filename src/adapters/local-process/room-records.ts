@@ -1,6 +1,7 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Instance, RoomPort } from '../../domain/room/room';
+import type { RoomPort } from '../../domain/room/room';
+import type { RuntimeInstance } from '../../ports/runtime';
 
 export interface ContainerRecord {
   name: string;
@@ -47,7 +48,7 @@ export interface SchedulerPlace {
 }
 
 /** What a record looks like from outside. */
-export function instanceOf(record: RoomRecord): Instance {
+export function instanceOf(record: RoomRecord): RuntimeInstance {
   const ending = record.deletionAsked || (record.endingSinceMs !== null && record.problem === '');
   return {
     id: record.id,
@@ -59,6 +60,9 @@ export function instanceOf(record: RoomRecord): Instance {
     address: record.started ? { host: record.host, ports: record.ports } : null,
     createdAtMs: record.createdAtMs,
     generation: record.generation,
+    hostPorts: record.ports,
+    placementProblem: null,
+    isProtected: null,
   };
 }
 

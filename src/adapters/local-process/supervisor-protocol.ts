@@ -1,7 +1,6 @@
 import type { RemovalReason } from '../../domain/operation/operation';
 import { DomainError, messageOf, type ErrorKind } from '../../domain/errors';
-import type { Instance } from '../../domain/room/room';
-import type { InstanceChange, InstanceSpec } from '../../ports/runtime';
+import type { InstanceChange, InstanceSpec, RuntimeInstance } from '../../ports/runtime';
 
 /**
  * What clients and the supervisor say to each other: one JSON text per line, over a unix socket.
@@ -28,13 +27,13 @@ export interface RoomSurroundings {
 export interface SupervisorCalls {
   createScheduler: { parameters: { name: string; owner: string }; answer: 'created' | 'already_ours' };
   deleteScheduler: { parameters: { name: string; owner?: string }; answer: 'deleting' | 'not_found' };
-  createInstance: { parameters: { spec: InstanceSpec; surroundings: RoomSurroundings }; answer: Instance };
+  createInstance: { parameters: { spec: InstanceSpec; surroundings: RoomSurroundings }; answer: RuntimeInstance };
   deleteInstance: {
     parameters: { scheduler: string; id: string; reason: RemovalReason };
     answer: 'deleting' | 'not_found';
   };
-  listInstances: { parameters: { scheduler?: string }; answer: Instance[] };
-  watch: { parameters: Record<string, never>; answer: Instance[] };
+  listInstances: { parameters: { scheduler?: string }; answer: RuntimeInstance[] };
+  watch: { parameters: Record<string, never>; answer: RuntimeInstance[] };
   /** Begins to end every room with its grace. All are gone, or given up, within the answered milliseconds. */
   stop: { parameters: Record<string, never>; answer: { withinMs: number } };
   /** Answered when all rooms have ended after `stop`; the supervisor then exits. */

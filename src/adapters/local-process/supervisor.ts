@@ -5,8 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DomainError, messageOf } from '../../domain/errors';
 import type { RemovalReason } from '../../domain/operation/operation';
-import type { Instance } from '../../domain/room/room';
-import type { InstanceChange, InstanceContainer, InstanceSpec } from '../../ports/runtime';
+import type { InstanceChange, InstanceContainer, InstanceSpec, RuntimeInstance } from '../../ports/runtime';
 import { canBind } from './host-ports';
 import type { MarkedProcess, ProcessTable } from './process-table';
 import {
@@ -141,7 +140,7 @@ export class Supervisor {
     return 'deleting';
   }
 
-  async createInstance(spec: InstanceSpec, surroundings: RoomSurroundings): Promise<Instance> {
+  async createInstance(spec: InstanceSpec, surroundings: RoomSurroundings): Promise<RuntimeInstance> {
     validateInstanceSpec(spec);
     if (this.stopped) {
       throw new DomainError(
@@ -192,7 +191,7 @@ export class Supervisor {
     return 'deleting';
   }
 
-  listInstances(scheduler?: string): Instance[] {
+  listInstances(scheduler?: string): RuntimeInstance[] {
     const rooms = scheduler === undefined ? [...this.rooms.values()] : this.roomsOf(scheduler);
     return rooms.map((room) => instanceOf(room.record));
   }
@@ -625,7 +624,7 @@ function runningIn(record: RoomRecord): ContainerRecord[] {
 }
 
 /** What is told of a room that is gone: how it ended is its description. */
-function lastSeen(record: RoomRecord): Instance {
+function lastSeen(record: RoomRecord): RuntimeInstance {
   const first = record.containers.find((container) => container.ended !== null);
   const description = record.problem || record.endingBecause || first?.ended || '';
   const bad = record.problem !== '' || !description.endsWith('exited with code 0');

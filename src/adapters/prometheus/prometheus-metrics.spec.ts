@@ -20,6 +20,10 @@ const golden = [
   'counter maestro_api_success_player_event_forwarding_total(game, scheduler, code)',
   'counter maestro_api_success_room_event_forwarding_total(game, scheduler, code)',
   'counter maestro_watcher_drift_repaired_total(kind)',
+  'counter maestro_watcher_instance_failures_total(scheduler, reason)',
+  'counter maestro_watcher_match_protection_changes_total(change, outcome)',
+  'gauge maestro_watcher_match_protection_oldest_seconds()',
+  'gauge maestro_watcher_match_protection_rooms_waiting()',
   'counter maestro_watcher_number_of_events_processed_total(scheduler, instanceEventType, success)',
   'counter maestro_worker_add_rooms_operation_execution_failed_total(scheduler, operation)',
   'gauge maestro_worker_current_rooms(game, scheduler)',
@@ -51,6 +55,7 @@ const golden = [
   'gauge maestro_worker_rooms_properly_terminated(game, scheduler)',
   'gauge maestro_worker_rooms_with_termination_timeout(game, scheduler)',
   'gauge maestro_worker_running_matches(game, scheduler)',
+  'gauge maestro_worker_start_back_off(game, scheduler)',
 ].sort();
 
 describe('the metrics on Prometheus', () => {
@@ -65,6 +70,13 @@ describe('the metrics on Prometheus', () => {
   const lines = async (): Promise<string[]> =>
     (await registry.metrics()).split('\n').filter((line) => line !== '' && !line.startsWith('#'));
 
+  const figures = {
+    desired: 4,
+    available: 3,
+    terminationTimeouts: 2,
+    properlyTerminated: 1,
+    startsHeldForMs: 60_000,
+  };
   const run = { scheduler: 'arena', game: 'go', definition: 'add_rooms', success: true, elapsedMs: 12 } as const;
 
   /** Everything there is to say of a scheduler. */
@@ -75,7 +87,8 @@ describe('the metrics on Prometheus', () => {
     metrics.operationWorkerFailed(scheduler, 'go', 'next_operation_failed');
     metrics.roomCreationFailed(scheduler);
     metrics.roomDeletionFailed(scheduler);
-    metrics.healthPlanned(scheduler, 'go', { desired: 4, available: 3, terminationTimeouts: 2, properlyTerminated: 1 });
+    metrics.healthPlanned(scheduler, 'go', figures);
+    metrics.instanceFailed(scheduler, 'image_pull');
     metrics.pingFailed(scheduler, 'unknown_room');
     metrics.allocationAnswered(scheduler, 'allocated', 7);
     metrics.instanceChangeProcessed(scheduler, 'added', true);
@@ -97,6 +110,7 @@ describe('the metrics on Prometheus', () => {
   it('have the names, types and labels that dashboards rely on', async () => {
     sayAllOf('arena');
     metrics.driftRepaired('counter', 1);
+    metrics.protectionChanged('protect', 'done');
     metrics.allocationsChanged('expired', 2);
     metrics.allocationCallersWaiting(3);
     metrics.operationsDeleted('healing', 1);
@@ -117,6 +131,8 @@ describe('the metrics on Prometheus', () => {
     sayAllOf('arena');
     metrics.allocationsChanged('expired', 2);
     metrics.allocationCallersWaiting(3);
+    metrics.protectionChanged('protect', 'done');
+    metrics.protectionsWaiting(4, 2_500);
     expect(await lines()).toEqual(
       expect.arrayContaining([
         'maestro_worker_operation_execution_latency_sum{game="go",scheduler="arena",operation="add_rooms",success="true"} 12',
@@ -130,10 +146,15 @@ describe('the metrics on Prometheus', () => {
         'maestro_api_room_allocation_seconds_bucket{le="0.01",scheduler="arena",outcome="allocated"} 1',
         'maestro_api_room_allocation_changes_total{change="expired"} 2',
         'maestro_api_room_allocation_callers_waiting 3',
+        'maestro_watcher_match_protection_changes_total{change="protect",outcome="done"} 1',
+        'maestro_watcher_match_protection_rooms_waiting 4',
+        'maestro_watcher_match_protection_oldest_seconds 2.5',
         'maestro_worker_current_rooms{game="go",scheduler="arena"} 3',
         'maestro_worker_rooms_with_termination_timeout{game="go",scheduler="arena"} 2',
         'maestro_worker_rooms_properly_terminated{game="go",scheduler="arena"} 1',
+        'maestro_worker_start_back_off{game="go",scheduler="arena"} 1',
         'maestro_api_ping_handler_update_room_failures_total{scheduler="arena",reason="unknown_room"} 1',
+        'maestro_watcher_instance_failures_total{scheduler="arena",reason="image_pull"} 1',
         'maestro_watcher_number_of_events_processed_total{scheduler="arena",instanceEventType="added",success="true"} 1',
         'maestro_api_success_room_event_forwarding_total{game="go",scheduler="arena",code="NotFound"} 1',
         'maestro_api_failed_player_event_forwarding_total{game="go",scheduler="arena",code="Unavailable"} 1',
@@ -183,6 +204,20 @@ describe('the metrics on Prometheus', () => {
     expect((await lines()).filter((line) => line.includes('"gone"')).length).toBeGreaterThan(10);
     metrics.schedulerDeleted('gone');
     expect(await lines()).toEqual(before);
+  });
+
+  it('say that starts are held until that is over, also when nobody looks again', async () => {
+    const held = async () => (await lines()).find((line) => line.startsWith('maestro_worker_start_back_off{'));
+    metrics.healthPlanned('arena', 'go', figures);
+    expect(await held()).toMatch(/ 1$/);
+    jest.spyOn(performance, 'now').mockReturnValue(performance.now() + 60_001);
+    try {
+      expect(await held()).toMatch(/ 0$/);
+    } finally {
+      jest.restoreAllMocks();
+    }
+    metrics.healthPlanned('arena', 'go', { ...figures, startsHeldForMs: 0 });
+    expect(await held()).toMatch(/ 0$/);
   });
 
   it('say when a loop last finished a round', async () => {

@@ -35,10 +35,16 @@ export class PrometheusMetrics extends Metrics {
   private readonly forwarded: Record<ForwardedEvent['kind'], { success: Counter<string>; failed: Counter<string> }>;
   private readonly refusedEvents: Counter<string>;
   private readonly forwarderLatency: Histogram<string>;
+  private readonly instanceFailures: Counter<string>;
   private readonly instanceEvents: Counter<string>;
   private readonly driftRepairs: Counter<string>;
+  private readonly protectionChanges: Counter<string>;
+  private readonly protectionsToDo: { count: Gauge<string>; oldestSeconds: Gauge<string> };
   private readonly loopFreshness: Gauge<string>;
-  private readonly health: Record<keyof HealthFigures, Gauge<string>>;
+  private readonly health: Record<keyof Omit<HealthFigures, 'startsHeldForMs'>, Gauge<string>>;
+  private readonly startsHeld: Gauge<(typeof fleetLabels)[number]>;
+  /** By scheduler. Each worker looks now and then: what it knows ends by itself, though it may be another that looks again. */
+  private readonly startsHeldUntil = new Map<string, { game: string; untilMs: number }>();
   private readonly fleet: ReadonlyMap<
     string,
     { gauge: Gauge<string>; read: (fleet: FleetGauges) => number | undefined }
@@ -120,6 +126,11 @@ export class PrometheusMetrics extends Metrics {
       'method',
       'code',
     ]);
+    this.instanceFailures = this.counter(
+      'maestro_watcher_instance_failures_total',
+      'Instances that failed, once for each reason of an instance',
+      ['scheduler', 'reason'],
+    );
     this.instanceEvents = this.counter(
       'maestro_watcher_number_of_events_processed_total',
       'Instance changes that the watcher processed',
@@ -130,6 +141,23 @@ export class PrometheusMetrics extends Metrics {
       'Differences between the runtime, the room state and its counters that were repaired',
       ['kind'],
     );
+    this.protectionChanges = this.counter(
+      'maestro_watcher_match_protection_changes_total',
+      'Times the runtime was told which room has a match and may not be moved, or how many have one',
+      ['change', 'outcome'],
+    );
+    this.protectionsToDo = {
+      count: this.gauge(
+        'maestro_watcher_match_protection_rooms_waiting',
+        'Rooms whose protection is to change, and has not yet',
+        [],
+      ),
+      oldestSeconds: this.gauge(
+        'maestro_watcher_match_protection_oldest_seconds',
+        'How long the first of the rooms with a match that are not protected has waited',
+        [],
+      ),
+    };
     this.loopFreshness = this.gauge(
       'maestro_loop_last_finished_timestamp_seconds',
       'When a loop last finished a round',
@@ -149,6 +177,7 @@ export class PrometheusMetrics extends Metrics {
         fleetLabels,
       ),
     };
+    this.startsHeld = this.startsHeldGauge();
     this.fleet = this.fleetGauges();
   }
 
@@ -186,6 +215,7 @@ export class PrometheusMetrics extends Metrics {
     for (const [name, gauge] of Object.entries(this.health)) {
       gauge.set({ game, scheduler }, figures[name as keyof HealthFigures]);
     }
+    this.startsHeldUntil.set(scheduler, { game, untilMs: performance.now() + figures.startsHeldForMs });
   }
 
   override pingFailed(scheduler: string | null, reason: string): void {
@@ -220,12 +250,25 @@ export class PrometheusMetrics extends Metrics {
     this.forwarderLatency.observe({ service: 'GRPCForwarder', method, code }, elapsedMs);
   }
 
+  override instanceFailed(scheduler: string, reason: string): void {
+    this.instanceFailures.inc({ scheduler, reason });
+  }
+
   override instanceChangeProcessed(scheduler: string, type: string, success: boolean): void {
     this.instanceEvents.inc({ scheduler, instanceEventType: type, success: String(success) });
   }
 
   override driftRepaired(kind: string, count: number): void {
     this.driftRepairs.inc({ kind }, count);
+  }
+
+  override protectionChanged(change: string, outcome: string): void {
+    this.protectionChanges.inc({ change, outcome });
+  }
+
+  override protectionsWaiting(count: number, oldestMs: number): void {
+    this.protectionsToDo.count.set(count);
+    this.protectionsToDo.oldestSeconds.set(oldestMs / 1_000);
   }
 
   override fleetsReported(fleets: FleetGauges[]): void {
@@ -243,6 +286,7 @@ export class PrometheusMetrics extends Metrics {
   }
 
   override schedulerDeleted(scheduler: string): void {
+    this.startsHeldUntil.delete(scheduler);
     for (const metric of [
       this.executionLatency,
       this.rollbackLatency,
@@ -256,11 +300,28 @@ export class PrometheusMetrics extends Metrics {
       this.allocationSeconds,
       ...Object.values(this.forwarded).flatMap((counters) => Object.values(counters)),
       this.refusedEvents,
+      this.instanceFailures,
       this.instanceEvents,
+      this.startsHeld,
       ...Object.values(this.health),
     ]) {
       removeSeries(metric, scheduler);
     }
+  }
+
+  private startsHeldGauge(): Gauge<(typeof fleetLabels)[number]> {
+    const until = this.startsHeldUntil;
+    return new Gauge({
+      name: 'maestro_worker_start_back_off',
+      help: '1 while rooms that are wanted are not started because others keep failing',
+      labelNames: fleetLabels,
+      registers: this.registers,
+      collect() {
+        for (const [scheduler, { game, untilMs }] of until) {
+          this.set({ game, scheduler }, performance.now() < untilMs ? 1 : 0);
+        }
+      },
+    });
   }
 
   private fleetGauges(): PrometheusMetrics['fleet'] {

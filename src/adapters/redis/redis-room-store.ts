@@ -54,6 +54,8 @@ export interface RoomRecord {
   host?: string;
   /** As text, because Lua would round it. Absent until an instance was seen. */
   generation?: string;
+  /** It is among the early ends; the scripts' own. */
+  endedEarly?: boolean;
 }
 
 const readPageSize = 1_000;
@@ -148,12 +150,13 @@ export class RedisRoomStore extends RoomStore {
   async terminateRooms(
     scheduler: string,
     ids: string[],
-    options: { reason: string; silentSinceMs?: number; byName?: boolean },
+    options: { reason: string; silentSinceMs?: number; failedBecause?: string; byName?: boolean },
   ): Promise<Map<string, 'terminating' | 'has_match' | 'unknown_room'>> {
     const outcomes = new Map<string, 'terminating' | 'has_match' | 'unknown_room'>();
     for (let start = 0; start < ids.length; start += terminateChunkSize) {
       const chunk = ids.slice(start, start + terminateChunkSize);
-      const args = [options.reason, options.silentSinceMs ?? '', options.byName === true ? 1 : 0, ...chunk];
+      const { reason, silentSinceMs = '', byName = false, failedBecause = '' } = options;
+      const args = [reason, silentSinceMs, byName ? 1 : 0, failedBecause, ...chunk];
       const answers = (await this.rooms.script('terminate-rooms', scheduler, args)) as (
         'terminating' | 'has_match' | 'unknown_room'
       )[];
@@ -199,6 +202,27 @@ export class RedisRoomStore extends RoomStore {
     return text === null ? null : readRoom(scheduler, text);
   }
 
+  async readRooms(
+    scheduler: string,
+    ids: readonly string[],
+  ): Promise<{ rooms: Map<string, Room> } & Pick<FleetSnapshot, 'nowMs' | 'rebuilding'>> {
+    const { rooms, synced } = this.rooms.keysOf(scheduler).named;
+    // The mark is read last: a room that a flush took in between must not look as if it were gone.
+    const [texts, isSynced, time] = await this.rooms.reach(() =>
+      Promise.all([
+        ids.length === 0 ? [] : this.redis.hmget(rooms, ...ids),
+        this.redis.exists(synced),
+        this.redis.time(),
+      ]),
+    );
+    const found = texts.flatMap((text) => (text === null ? [] : [readRoom(scheduler, text)]));
+    return {
+      rooms: new Map(found.map((room) => [room.id, room])),
+      rebuilding: isSynced === 0,
+      nowMs: clockMs(time),
+    };
+  }
+
   async getMetadata(scheduler: string, id: string): Promise<Record<string, unknown> | null> {
     const text = await this.rooms.reach(() => this.redis.hget(this.rooms.keysOf(scheduler).named.metadata, id));
     return text === null ? null : (JSON.parse(text) as Record<string, unknown>);
@@ -206,8 +230,8 @@ export class RedisRoomStore extends RoomStore {
 
   async readHearing(): Promise<Pick<FleetSnapshot, 'nowMs' | 'hearingSinceMs'>> {
     const clock = this.rooms.reach(() => this.redis.time());
-    const [[seconds, microseconds], marks] = await Promise.all([clock, this.readHearingMarks()]);
-    const nowMs = Number(seconds) * 1_000 + Math.floor(Number(microseconds) / 1_000);
+    const [time, marks] = await Promise.all([clock, this.readHearingMarks()]);
+    const nowMs = clockMs(time);
     return { nowMs, hearingSinceMs: hearingSince(marks, nowMs) };
   }
 
@@ -377,6 +401,10 @@ function readRoom(scheduler: string, text: string): Room {
       address: record.address === undefined ? null : (JSON.parse(record.address) as RoomAddress),
     },
   };
+}
+
+function clockMs([seconds, microseconds]: (number | string)[]): number {
+  return Number(seconds) * 1_000 + Math.floor(Number(microseconds) / 1_000);
 }
 
 function hearingSince(marks: (string | null)[], nowMs: number): number | null {

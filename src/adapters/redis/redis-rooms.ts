@@ -7,6 +7,20 @@ import { defineRoomScripts, type RoomScriptName, type RunRoomScript } from './ro
 /** Room for the key lists of 10,000 schedulers; beyond it they are made anew. */
 const rememberedKeyLists = 10_000;
 
+/** @throws DomainError `room_store.unavailable` (unavailable) while Redis cannot be reached or serve. */
+export async function reachRedis<T>(command: () => Promise<T>): Promise<T> {
+  try {
+    return await command();
+  } catch (error) {
+    if (!isRedisUnavailable(error)) {
+      throw error;
+    }
+    throw new DomainError('unavailable', 'room_store.unavailable', 'Redis, which holds the rooms, does not answer.', {
+      cause: error,
+    });
+  }
+}
+
 /** The part of a Redis that holds rooms, for the stores that are made of it: their scripts, their keys, their outages. */
 export class RedisRooms {
   /** Runs a script whose keys are not those of one scheduler; inside `reach`. */
@@ -23,17 +37,8 @@ export class RedisRooms {
   }
 
   /** @throws DomainError `room_store.unavailable` (unavailable) while Redis cannot be reached or serve. */
-  async reach<T>(command: () => Promise<T>): Promise<T> {
-    try {
-      return await command();
-    } catch (error) {
-      if (!isRedisUnavailable(error)) {
-        throw error;
-      }
-      throw new DomainError('unavailable', 'room_store.unavailable', 'Redis, which holds the rooms, does not answer.', {
-        cause: error,
-      });
-    }
+  reach<T>(command: () => Promise<T>): Promise<T> {
+    return reachRedis(command);
   }
 
   keysOf(scheduler: string): { named: SchedulerKeys; listed: string[] } {

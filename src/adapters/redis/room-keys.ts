@@ -28,7 +28,10 @@ export interface PartitionKeys {
   schedulers: string;
   /** String, present: a watcher has marked a full sync since the store was last empty. */
   synced: string;
-  /** Stream, bounded: each change of a room's status, for those who forward it. */
+  /**
+   * Stream, bounded: `event` is a change of a room's status, for those who forward it; `match` is a match that begins or ends
+   * without one (JSON each).
+   */
   events: string;
   /** Sorted set: `<scheduler>/<room>` that pinged and is to be announced anew, score = since when (ms). */
   resyncs: string;
@@ -70,6 +73,16 @@ export interface SchedulerKeys extends PartitionKeys {
 
 /** Since when rooms APIs hear pings, for the whole store: hash `sinceMs`, `lastMs`, `maxGapMs`. */
 export const hearingKey = `${keyPrefix}${partitionTag(0)}:hearing`;
+
+/**
+ * Which rooms hold which ports of their hosts: of all schedulers together, whose ranges may overlap, hence in no partition.
+ */
+export const hostPortKeys = {
+  /** Hash: `<scheduler>/<room>` -> since when (ms), until when although they were refused (ms; 0 = never), `UDP/60001 TCP/...`. */
+  holders: `${keyPrefix}{host-ports}:holders`,
+  /** Hash: `UDP/60001` -> how many hold it; absent = nobody. */
+  counts: `${keyPrefix}{host-ports}:counts`,
+} as const;
 
 export function partitionKeys(partition: number): PartitionKeys {
   const start = `${keyPrefix}${partitionTag(partition)}:`;

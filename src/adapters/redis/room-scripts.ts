@@ -23,7 +23,7 @@ const numberOfKeys = {
   'apply-pings': keysOfAPing,
   'apply-instance': allKeys,
   'end-room': allKeys,
-  'terminate-rooms': keysOfAPing,
+  'terminate-rooms': allKeys,
   'drain-rooms': keysOfAPing,
   'read-fleet-page': allKeys,
   'recount-fleet': allKeys,

@@ -36,6 +36,8 @@ export type RemovalReason =
   | 'deleted_by_name'
   /** It was drained, and is empty. */
   | 'drained'
+  /** No machine had its host ports free. */
+  | 'host_port_taken'
   | 'scheduler_deleted';
 
 /**

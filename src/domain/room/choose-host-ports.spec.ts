@@ -1,146 +1,178 @@
 import fc from 'fast-check';
 import { DomainError } from '../errors';
 import type { PortRange } from '../scheduler/scheduler';
-import { chooseHostPorts } from './choose-host-ports';
+import { chooseHostPorts, hostPortKey, wantedHostPorts, type WantedHostPort } from './choose-host-ports';
 
-const aContainer = (ports: (PortRange | undefined)[], name = 'game') => ({
-  name,
-  ports: ports.map((hostPortRange, index) => ({ name: `port-${index}`, hostPortRange })),
-});
-const none: ReadonlySet<number> = new Set();
 const range = (start: number, end: number): PortRange => ({ start, end });
-const codeOf = (run: () => unknown): unknown => {
+const want = (wantedRange: PortRange, protocol = 'tcp', name = 'port-0'): WantedHostPort => ({
+  container: 'game',
+  name,
+  protocol,
+  range: wantedRange,
+});
+const wants = (count: number, wantedRange: PortRange): WantedHostPort[] =>
+  Array.from({ length: count }, (_, index) => want(wantedRange, 'tcp', `port-${index}`));
+const held = (counts: Record<string, number> = {}): Map<string, number> => new Map(Object.entries(counts));
+const alone = { holders: held(), hosts: 1, random: () => 0 };
+const failureOf = (run: () => unknown): DomainError => {
   try {
-    return run();
+    run();
   } catch (error) {
-    return error instanceof DomainError ? error.code : error;
+    return error as DomainError;
   }
+  throw new Error('it did not fail');
 };
+const draws = fc.infiniteStream(fc.double({ min: 0, max: 1, noNaN: true }));
+
+describe('wantedHostPorts', () => {
+  const container = (name: string, ...ranges: (PortRange | undefined)[]) => ({
+    name,
+    ports: ranges.map((hostPortRange, index) => ({ name: `port-${index}`, protocol: 'udp', hostPortRange })),
+  });
+
+  it("takes the scheduler's range for all ports, by container and port", () => {
+    const wanted = wantedHostPorts([container('a', range(1, 2), undefined), container('b', range(3, 4))], range(8, 9));
+    expect(wanted.map((port) => [port.container, port.name, port.range])).toEqual([
+      ['a', 'port-0', range(8, 9)],
+      ['a', 'port-1', range(8, 9)],
+      ['b', 'port-0', range(8, 9)],
+    ]);
+  });
+
+  it("takes each port's own range where the scheduler has none", () => {
+    const wanted = wantedHostPorts([container('a', range(1, 2), range(3, 4))], undefined);
+    expect(wanted.map((port) => port.range)).toEqual([range(1, 2), range(3, 4)]);
+  });
+
+  it('refuses a port without any range', () => {
+    const { code, kind } = failureOf(() => wantedHostPorts([container('a', range(1, 2), undefined)], undefined));
+    expect([code, kind]).toEqual(['room.host_port_range_missing', 'invalid_argument']);
+  });
+});
 
 describe('chooseHostPorts', () => {
-  const draws = fc.infiniteStream(fc.double({ min: 0, max: 1, noNaN: true }));
-
-  test('five ports of 1000-1004 are a permutation of all five', () => {
+  it('gives five ports of 1000-1004 a permutation of all five', () => {
     fc.assert(
       fc.property(draws, (stream) => {
-        const [ports = []] = chooseHostPorts({
-          containers: [aContainer(Array<undefined>(5).fill(undefined))],
-          portRange: range(1000, 1004),
-          taken: none,
-          random: () => Number(stream.next().value),
-        });
+        const random = () => Number(stream.next().value);
+        const ports = chooseHostPorts({ ...alone, wanted: wants(5, range(1000, 1004)), random });
         expect([...ports].sort()).toEqual([1000, 1001, 1002, 1003, 1004]);
       }),
     );
   });
 
-  test('seven ports of 1000-1004 are refused, naming range and port', () => {
-    const choose = () =>
-      chooseHostPorts({
-        containers: [aContainer(Array<undefined>(7).fill(undefined))],
-        portRange: range(1000, 1004),
-        taken: none,
-        random: () => 0.3,
-      });
-    expect(choose).toThrow(
-      'Host port range 1000-1004 has no free port left for port "port-5" of container "game"; widen the range or run fewer rooms.',
+  it('refuses seven ports of 1000-1004, and names range, protocol and port', () => {
+    const error = failureOf(() => chooseHostPorts({ ...alone, wanted: wants(7, range(1000, 1004)) }));
+    expect(error).toMatchObject({ code: 'room.host_ports_exhausted', kind: 'resource_exhausted' });
+    expect(error.message).toBe(
+      'Host port range 1000-1004 has no TCP port left for port "port-5" of container "game": 0 of its 5 numbers are taken (a number can be had once, because rooms run on 1 machine), and this room needs more than the rest; widen the range, run fewer rooms.',
     );
-    expect(codeOf(choose)).toBe('room.host_ports_exhausted');
   });
 
-  test('a range of one port has one', () => {
-    expect(
-      chooseHostPorts({
-        containers: [aContainer([undefined])],
-        portRange: range(1000, 1000),
-        taken: none,
-        random: () => 1,
-      }),
-    ).toEqual([[1000]]);
+  it('says how many are taken and how many machines bound that', () => {
+    const holders = held({ 'UDP/7': 2, 'UDP/8': 3, 'TCP/7': 1 });
+    const error = failureOf(() => chooseHostPorts({ ...alone, wanted: [want(range(7, 8), 'udp')], holders, hosts: 2 }));
+    expect(error.message).toBe(
+      'Host port range 7-8 has no UDP port left for port "port-0" of container "game": each of its 2 numbers is taken (a number can be had 2 times, because rooms run on 2 machines); widen the range, run fewer rooms or add machines.',
+    );
+    expect(error.details).toEqual({ range: range(7, 8), protocol: 'UDP', held: 2, hosts: 2 });
   });
 
-  test('ports are handed out by container and port', () => {
-    const containers = [
-      aContainer([range(1, 9), range(100, 109)], 'game'),
-      aContainer([], 'quiet'),
-      aContainer([range(200, 209)], 'side'),
-    ];
-    expect(chooseHostPorts({ containers, portRange: undefined, taken: none, random: () => 0 })).toEqual([
-      [1, 100],
-      [],
-      [200],
+  it.each<[string, Record<string, number>, number, number | null]>([
+    ['the only number that nobody holds', { 'TCP/1': 1, 'TCP/3': 1 }, 1, 2],
+    ['a number that nobody holds, also where others may be had again', { 'TCP/1': 1, 'TCP/3': 1 }, 9, 2],
+    ['the number that the fewest hold', { 'TCP/1': 3, 'TCP/2': 2, 'TCP/3': 1 }, 9, 3],
+    ['the number that still may be had', { 'TCP/1': 2, 'TCP/2': 2, 'TCP/3': 1 }, 2, 3],
+    ['a number that only another protocol uses', { 'TCP/1': 1, 'UDP/2': 1, 'TCP/3': 1 }, 1, 2],
+    ['none where each is held once and there is one machine', { 'TCP/1': 1, 'TCP/2': 1, 'TCP/3': 1 }, 1, null],
+    ['none where more rooms hold them than there are machines', { 'TCP/1': 5, 'TCP/2': 3, 'TCP/3': 3 }, 2, null],
+    ['none that must not be had', { 'TCP/1': Infinity, 'TCP/2': Infinity, 'TCP/3': Infinity }, 9, null],
+  ])('takes %s', (_what, counts, hosts, expected) => {
+    const choose = () => chooseHostPorts({ ...alone, wanted: [want(range(1, 3))], holders: held(counts), hosts });
+    if (expected === null) expect(failureOf(choose).code).toBe('room.host_ports_exhausted');
+    else expect(choose()).toEqual([expected]);
+  });
+
+  it('gives ports of different protocols the same number where there is no other', () => {
+    const wanted = [want(range(5, 5), 'tcp'), want(range(5, 5), 'UDP')];
+    expect(chooseHostPorts({ ...alone, wanted })).toEqual([5, 5]);
+  });
+
+  it('does not give a room the same number twice, however its protocol is written', () => {
+    const wanted = [want(range(5, 5), 'tcp'), want(range(5, 5), 'TCP')];
+    expect(failureOf(() => chooseHostPorts({ ...alone, wanted })).code).toBe('room.host_ports_exhausted');
+  });
+
+  it('finds the last free port of a nearly full range', () => {
+    const holders = new Map(Array.from({ length: 4999 }, (_, index) => [hostPortKey('tcp', 40_000 + index), 1]));
+    expect(chooseHostPorts({ ...alone, wanted: [want(range(40_000, 44_999))], holders })).toEqual([44_999]);
+  });
+
+  it('moves a port where another one has no choice', () => {
+    expect(chooseHostPorts({ ...alone, wanted: [want(range(1000, 1001)), want(range(1000, 1000))] })).toEqual([
+      1001, 1000,
     ]);
   });
 
-  test('the last free port of a nearly full range is found', () => {
-    const taken = new Set(Array.from({ length: 4999 }, (_, index) => 40_000 + index));
-    expect(
-      chooseHostPorts({
-        containers: [aContainer([undefined])],
-        portRange: range(40_000, 44_999),
-        taken,
-        random: () => 0,
-      }),
-    ).toEqual([[44_999]]);
+  it('moves a port rather than to give a number again', () => {
+    const wanted = [want(range(1, 2)), want(range(1, 1))];
+    expect(chooseHostPorts({ wanted, holders: held(), hosts: 2, random: () => 0 })).toEqual([2, 1]);
   });
 
-  test('a port moves where another one has no choice', () => {
-    const containers = [aContainer([range(1000, 1001), range(1000, 1000)])];
-    expect(chooseHostPorts({ containers, portRange: undefined, taken: none, random: () => 0 })).toEqual([[1001, 1000]]);
-  });
-
-  test('overlapping ranges that are too small together are refused', () => {
-    const containers = [aContainer([range(1000, 1001), range(1000, 1001), range(1000, 1001)])];
-    expect(codeOf(() => chooseHostPorts({ containers, portRange: undefined, taken: none, random: () => 0 }))).toBe(
-      'room.host_ports_exhausted',
-    );
-  });
-
-  test('a port without any range is refused', () => {
-    expect(
-      codeOf(() =>
-        chooseHostPorts({ containers: [aContainer([undefined])], portRange: undefined, taken: none, random: () => 0 }),
-      ),
-    ).toBe('room.host_port_range_missing');
-  });
-
-  test('whatever the ranges, chosen ports are distinct, free and in range, and a refusal is never wrong', () => {
+  describe('whatever is held and wanted', () => {
     const smallRange = fc
       .tuple(fc.integer({ min: 1, max: 6 }), fc.integer({ min: 0, max: 3 }))
       .map(([start, more]) => range(start, start + more));
-    const canPlace = (ranges: PortRange[], used: Set<number>): boolean => {
-      const [first, ...rest] = ranges;
-      if (!first) return true;
-      for (let port = first.start; port <= first.end; port++) {
-        if (!used.has(port) && canPlace(rest, new Set([...used, port]))) return true;
-      }
-      return false;
-    };
-    fc.assert(
-      fc.property(
-        fc.array(smallRange, { maxLength: 5 }),
-        fc.uniqueArray(fc.integer({ min: 1, max: 9 }), { maxLength: 5 }),
-        draws,
-        (ranges, takenPorts, stream) => {
-          const taken = new Set(takenPorts);
-          const result = codeOf(() =>
-            chooseHostPorts({
-              containers: [aContainer(ranges)],
-              portRange: undefined,
-              taken,
-              random: () => Number(stream.next().value),
-            }),
-          );
-          if (!canPlace(ranges, taken)) return expect(result).toBe('room.host_ports_exhausted');
-          const [ports = []] = result as number[][];
-          expect(new Set(ports).size).toBe(ranges.length);
-          ports.forEach((port, index) => {
-            expect(taken.has(port)).toBe(false);
-            expect(port).toBeGreaterThanOrEqual(ranges[index]?.start ?? Infinity);
-            expect(port).toBeLessThanOrEqual(ranges[index]?.end ?? -Infinity);
-          });
-        },
+    const facts = fc.record({
+      wanted: fc.array(fc.tuple(smallRange, fc.constantFrom('tcp', 'udp')), { maxLength: 5 }),
+      counts: fc.dictionary(
+        fc.tuple(fc.constantFrom('TCP', 'UDP'), fc.integer({ min: 1, max: 9 })).map((parts) => parts.join('/')),
+        fc.integer({ min: 1, max: 3 }),
+        { maxKeys: 12 },
       ),
-    );
+      hosts: fc.integer({ min: 1, max: 3 }),
+    });
+
+    /** The most numbers without holder that any choice has; null when there is no choice at all. */
+    function bestOf(
+      wanted: WantedHostPort[],
+      counts: Record<string, number>,
+      hosts: number,
+      used: string[] = [],
+    ): number | null {
+      const [first, ...rest] = wanted;
+      if (!first) return 0;
+      let best: number | null = null;
+      for (let port = first.range.start; port <= first.range.end; port++) {
+        const key = hostPortKey(first.protocol, port);
+        const holders = counts[key] ?? 0;
+        if (used.includes(key) || holders >= hosts) continue;
+        const others = bestOf(rest, counts, hosts, [...used, key]);
+        if (others !== null) best = Math.max(best ?? 0, others + (holders === 0 ? 1 : 0));
+      }
+      return best;
+    }
+
+    it('ports are distinct, in range and within the bound, as few as possible are held, and a refusal is never wrong', () => {
+      fc.assert(
+        fc.property(facts, draws, ({ wanted: pairs, counts, hosts }, stream) => {
+          const wanted = pairs.map(([wantedRange, protocol]) => want(wantedRange, protocol));
+          const choose = () =>
+            chooseHostPorts({ wanted, holders: held(counts), hosts, random: () => Number(stream.next().value) });
+          const best = bestOf(wanted, counts, hosts);
+          if (best === null) return expect(failureOf(choose).code).toBe('room.host_ports_exhausted');
+          const ports = choose();
+          const keys = ports.map((port, index) => hostPortKey(wanted[index]!.protocol, port));
+          expect(new Set(keys).size).toBe(wanted.length);
+          ports.forEach((port, index) => {
+            expect(port).toBeGreaterThanOrEqual(wanted[index]!.range.start);
+            expect(port).toBeLessThanOrEqual(wanted[index]!.range.end);
+            expect(counts[keys[index]!] ?? 0).toBeLessThan(hosts);
+          });
+          expect(keys.filter((key) => counts[key] === undefined)).toHaveLength(best);
+        }),
+        { numRuns: 500 },
+      );
+    });
   });
 });

@@ -1,15 +1,20 @@
 import { DomainError } from '../errors';
 import type { Container, PortRange } from '../scheduler/scheduler';
 
+/** A container port that needs a port of its host. */
+export interface WantedHostPort {
+  container: string;
+  name: string;
+  protocol: string;
+  range: PortRange;
+}
+
 export interface HostPortFacts {
-  containers: readonly {
-    name: string;
-    ports: readonly Pick<Container['ports'][number], 'name' | 'hostPortRange'>[];
-  }[];
-  /** The scheduler's own range. When present, it is used for all ports (v10); otherwise each port has one. */
-  portRange: PortRange | undefined;
-  /** Host ports that other rooms may hold; none of them is handed out. */
-  taken: ReadonlySet<number>;
+  wanted: readonly WantedHostPort[];
+  /** How many rooms hold a number, by `hostPortKey`; absent: none. `Infinity` for one that must not be had at all. */
+  holders: ReadonlyMap<string, number>;
+  /** Machines that could run the room: so many rooms may hold a number, because no two of them can share a machine. */
+  hosts: number;
   /** Answers a number from 0 to 1. */
   random: () => number;
 }
@@ -17,36 +22,60 @@ export interface HostPortFacts {
 /** Draws before the free ports are counted out instead; a range that is nearly full needs that, others never. */
 const blindDraws = 16;
 
+/** `UDP/60001`: ports of different protocols have nothing to do with each other. */
+export function hostPortKey(protocol: string, port: number): string {
+  return `${protocol.toUpperCase()}/${port}`;
+}
+
 /**
- * A host port for each container port of a room, by container and port in their order.
- *
- * Uniformly random within the range (bounds included), never taken, and distinct within the room, also where ranges of
- * several ports overlap: a port that was drawn first moves when another one could not be placed otherwise, so this fails
- * only when no choice at all is possible. v10 draws without regard to other rooms, and per-port draws may collide (W1).
- *
- * @throws DomainError `room.host_ports_exhausted` (resource_exhausted) when a range has too few free ports.
+ * The host ports that a room needs, by container and port in their order. The scheduler's own range, when it has one, is
+ * used for all ports (v10); otherwise each port has one.
  * @throws DomainError `room.host_port_range_missing` (invalid_argument) for a port without any range.
  */
-export function chooseHostPorts({ containers, portRange, taken, random }: HostPortFacts): number[][] {
-  const wanted = containers.flatMap((container) =>
-    container.ports.map((port) => {
-      const range = portRange ?? port.hostPortRange;
-      if (range) return { container: container.name, port: port.name, range };
+export function wantedHostPorts(
+  containers: readonly {
+    name: string;
+    ports: readonly Pick<Container['ports'][number], 'name' | 'protocol' | 'hostPortRange'>[];
+  }[],
+  portRange: PortRange | undefined,
+): WantedHostPort[] {
+  return containers.flatMap((container) =>
+    container.ports.map(({ name, protocol, hostPortRange }) => {
+      const range = portRange ?? hostPortRange;
+      if (range) return { container: container.name, name, protocol, range };
       throw new DomainError(
         'invalid_argument',
         'room.host_port_range_missing',
-        `Port "${port.name}" of container "${container.name}" has no host port range; configure the scheduler's portRange or the port's hostPortRange.`,
+        `Port "${name}" of container "${container.name}" has no host port range; configure the scheduler's portRange or the port's hostPortRange.`,
       );
     }),
   );
-  /** Which of the wanted ports holds a number. */
-  const holders = new Map<number, number>();
+}
 
-  const drawFree = ({ start, end }: PortRange): number | undefined => {
+/**
+ * A host port for each that is wanted, in their order.
+ *
+ * Uniformly random within the range (bounds included) among the numbers that the fewest rooms hold: one that nobody holds
+ * wherever there is one, and never one that `hosts` rooms hold. Distinct within the room and protocol, also where ranges of
+ * several ports overlap: a port that was drawn first moves when another one could not be placed as well otherwise, so this
+ * fails only when no choice at all is possible. v10 draws without regard to other rooms, and per-port draws may collide (W1).
+ *
+ * @throws DomainError `room.host_ports_exhausted` (resource_exhausted) when a range has too few ports left.
+ */
+export function chooseHostPorts({ wanted, holders, hosts, random }: HostPortFacts): number[] {
+  /** Which of the wanted ports was given a number, by key. */
+  const given = new Map<string, number>();
+  const heldBy = (key: string): number => holders.get(key) ?? 0;
+
+  /** A number that at most so many rooms hold, and this one not yet. */
+  const draw = ({ protocol, range: { start, end } }: WantedHostPort, mostHolders: number): number | undefined => {
     const size = end - start + 1;
     const pick = (count: number): number => Math.min(Math.floor(random() * count), count - 1);
-    const isFree = (port: number): boolean => !taken.has(port) && !holders.has(port);
-    for (let draw = 0; draw < blindDraws && size > 0; draw++) {
+    const isFree = (port: number): boolean => {
+      const key = hostPortKey(protocol, port);
+      return heldBy(key) <= mostHolders && !given.has(key);
+    };
+    for (let draws = 0; draws < blindDraws && size > 0; draws++) {
       const port = start + pick(size);
       if (isFree(port)) return port;
     }
@@ -55,37 +84,71 @@ export function chooseHostPorts({ containers, portRange, taken, random }: HostPo
     return free[pick(free.length)];
   };
 
-  /** Gives a wanted port a number; where none is free, one held within this room whose holder can move. */
-  const place = (index: number, tried: Set<number>): boolean => {
-    const range = wanted[index]?.range;
-    if (!range) return false;
-    const free = drawFree(range);
+  /** Gives a wanted port a number; where none is free, one given within this room whose owner can move. */
+  const place = (index: number, mostHolders: number, tried: Set<string>): boolean => {
+    const port = wanted[index];
+    if (port === undefined) return false;
+    const free = draw(port, mostHolders);
     if (free !== undefined) {
-      holders.set(free, index);
+      given.set(hostPortKey(port.protocol, free), index);
       return true;
     }
-    for (const [port, holder] of [...holders]) {
-      if (port < range.start || port > range.end || tried.has(port)) continue;
-      tried.add(port);
-      if (place(holder, tried)) {
-        holders.set(port, index);
+    for (const [key, owner] of [...given]) {
+      if (!isWithin(key, port) || tried.has(key) || heldBy(key) > mostHolders) continue;
+      tried.add(key);
+      if (place(owner, mostHolders, tried)) {
+        given.set(key, index);
         return true;
       }
     }
     return false;
   };
 
-  for (const [index, { container, port, range }] of wanted.entries()) {
-    if (place(index, new Set())) continue;
-    throw new DomainError(
-      'resource_exhausted',
-      'room.host_ports_exhausted',
-      `Host port range ${range.start}-${range.end} has no free port left for port "${port}" of container "${container}"; widen the range or run fewer rooms.`,
-      { details: { range, taken: taken.size, wanted: wanted.length } },
-    );
+  const levels = levelsOf(holders, hosts);
+  for (const [index, port] of wanted.entries()) {
+    if (!levels.some((mostHolders) => place(index, mostHolders, new Set()))) throw exhausted(port, holders, hosts);
   }
+  const chosen = new Map([...given].map(([key, index]) => [index, portOf(key)]));
+  return wanted.map((_, index) => chosen.get(index) ?? 0);
+}
 
-  const chosen = new Map([...holders].map(([port, index]) => [index, port]));
-  let next = 0;
-  return containers.map((container) => container.ports.map(() => chosen.get(next++) ?? 0));
+/** How many rooms may hold a number that is given, from the fewest on: only what makes a difference. */
+function levelsOf(holders: ReadonlyMap<string, number>, hosts: number): number[] {
+  const counts = new Set([0, ...[...holders.values()].filter((count) => count < hosts)]);
+  return [...counts].sort((a, b) => a - b);
+}
+
+function isWithin(key: string, { protocol, range }: WantedHostPort): boolean {
+  const port = portOf(key);
+  return port >= range.start && port <= range.end && key === hostPortKey(protocol, port);
+}
+
+function portOf(key: string): number {
+  return Number(key.slice(key.indexOf('/') + 1));
+}
+
+function exhausted(
+  { container, name, protocol, range }: WantedHostPort,
+  holders: ReadonlyMap<string, number>,
+  hosts: number,
+): DomainError {
+  const size = range.end - range.start + 1;
+  let held = 0;
+  for (let port = range.start; port <= range.end; port++) {
+    if ((holders.get(hostPortKey(protocol, port)) ?? 0) >= hosts) held++;
+  }
+  const limit =
+    hosts === 1
+      ? 'a number can be had once, because rooms run on 1 machine'
+      : `a number can be had ${hosts} times, because rooms run on ${hosts} machines`;
+  const why =
+    held === size
+      ? `each of its ${size} numbers is taken (${limit})`
+      : `${held} of its ${size} numbers are taken (${limit}), and this room needs more than the rest`;
+  return new DomainError(
+    'resource_exhausted',
+    'room.host_ports_exhausted',
+    `Host port range ${range.start}-${range.end} has no ${protocol.toUpperCase()} port left for port "${name}" of container "${container}": ${why}; widen the range, run fewer rooms${hosts === 1 ? '' : ' or add machines'}.`,
+    { details: { range, protocol: protocol.toUpperCase(), held, hosts } },
+  );
 }

@@ -90,6 +90,11 @@ export function classifyRoom(room: Room, facts: HearingFacts & { limits: RoomLim
   return judgeDraining(room, { ...facts, drainConfirmMs: facts.limits.drainConfirmMs });
 }
 
+/** When a room in status `error` has had its time; past it, it expires. */
+export function errorDeadlineMs(room: Room, { initializationTimeoutMs }: RoomLimits): number {
+  return Math.max(room.statusSinceMs, room.adoptedAtMs ?? 0) + initializationTimeoutMs;
+}
+
 function classifyByStatus(room: Room, { limits, ...facts }: HearingFacts & { limits: RoomLimits }): RoomClass {
   const inStatusMs = facts.nowMs - Math.max(room.statusSinceMs, room.adoptedAtMs ?? 0);
   switch (room.status) {
@@ -101,7 +106,7 @@ function classifyByStatus(room: Room, { limits, ...facts }: HearingFacts & { lim
         : { class: 'ignored', reason: 'terminating' };
     case 'error':
       if (hasMatch(room) && isSilentTooLong(room, facts, limits)) return expired('ping_timeout');
-      return !hasMatch(room) && inStatusMs > limits.initializationTimeoutMs
+      return !hasMatch(room) && facts.nowMs > errorDeadlineMs(room, limits)
         ? expired('error_timeout')
         : { class: 'ignored', reason: 'error' };
     case 'pending':

@@ -26,6 +26,7 @@ const removalWords: Record<RemovalReason, string> = {
   rolling_update_replace: 'a room of the active version takes its place',
   deleted_by_name: 'an operator deleted it by name',
   drained: 'it was drained, and was empty',
+  host_port_taken: 'no machine had its host ports free, and the next room is given others',
   scheduler_deleted: 'its scheduler was deleted',
 };
 

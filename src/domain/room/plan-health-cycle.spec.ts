@@ -57,6 +57,7 @@ describe('planHealthCycle', () => {
       available: 3,
       formula: 'roomsReplicas = 3',
       blockedBy: [],
+      startsHeldUntilMs: null,
       nextLookAtMs: null,
     });
     expect(isEmptyPlan(result)).toBe(true);
@@ -120,7 +121,7 @@ describe('planHealthCycle', () => {
       replicas: 3,
       earlyEnds: { count: 7, lastAtMs: ago(1_000), lastReason: 'exited with code 3' },
     });
-    expect(result).toMatchObject({ add: 0, nextLookAtMs: ago(1_000) + 4_000 });
+    expect(result).toMatchObject({ add: 0, nextLookAtMs: ago(1_000) + 4_000, startsHeldUntilMs: ago(1_000) + 4_000 });
     expect(codes(result)).toEqual(['start_back_off']);
     expect(result.blockedBy[0]?.detail).toContain('exited with code 3');
   });
@@ -132,6 +133,48 @@ describe('planHealthCycle', () => {
       earlyEnds: { count: 7, lastAtMs: ago(4_000), lastReason: 'exited with code 3' },
     });
     expect(result).toMatchObject({ add: 2, nextLookAtMs: null, blockedBy: [] });
+  });
+
+  describe('rooms that failed and still stand', () => {
+    const failed = (amount: number, changes: Parameters<typeof aRoom>[0] = {}) =>
+      fleet(
+        amount,
+        { status: 'error', statusSinceMs: ago(50_000), instance: { status: 'error' }, ...changes },
+        'failed',
+      );
+    const often = { count: 7, lastAtMs: ago(50_000), lastReason: 'ErrImagePull: not found' };
+
+    test('are replaced at once as long as accidents explain them', () => {
+      const earlyEnds = { ...often, count: 3 };
+      expect(plan({ rooms: failed(3), replicas: 3, earlyEnds })).toMatchObject({ add: 3, startsHeldUntilMs: null });
+    });
+
+    test('keep their places when they are more than that, until they are removed', () => {
+      const result = plan({ rooms: failed(3), replicas: 3, earlyEnds: often });
+      const removedAtMs = ago(50_000) + limits.initializationTimeoutMs + 1;
+      expect(result).toMatchObject({ add: 0, startsHeldUntilMs: removedAtMs, nextLookAtMs: removedAtMs });
+      expect(codes(result)).toEqual(['start_back_off']);
+      expect(result.blockedBy[0]?.detail).toContain('ErrImagePull: not found; 3 failed rooms keep their places');
+      expect(plan({ rooms: failed(3), replicas: 3, earlyEnds: often, nowMs: removedAtMs })).toMatchObject({
+        add: 3,
+        startsHeldUntilMs: null,
+        expired: [{ reason: 'error_timeout' }, { reason: 'error_timeout' }, { reason: 'error_timeout' }],
+      });
+    });
+
+    test('leave the places of others to others', () => {
+      expect(plan({ rooms: failed(3), replicas: 5, earlyEnds: often })).toMatchObject({
+        add: 2,
+        blockedBy: [{ code: 'start_back_off' }],
+      });
+    });
+
+    test.each([
+      ['of another version', failed(3, { version: 'v1.1.0' })],
+      ['with a match, which are not ours to remove', failed(3, { runningMatches: 1 })],
+    ])('keep no place when they are %s', (_which, rooms) => {
+      expect(plan({ rooms, replicas: 3, earlyEnds: often })).toMatchObject({ add: 3, startsHeldUntilMs: null });
+    });
   });
 
   test('an expired room is not scaled down as well', () => {

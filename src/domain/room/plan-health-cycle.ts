@@ -3,6 +3,7 @@ import { desiredRooms, type FleetSettings } from '../autoscaling/desired-rooms';
 import { chooseRemovals } from './choose-removals';
 import {
   classifyRoom,
+  errorDeadlineMs,
   isExpectedToPing,
   silenceMs,
   type ExpiryReason,
@@ -10,7 +11,7 @@ import {
   type RoomLimits,
 } from './classify-room';
 import { countFleet } from './count-fleet';
-import type { Room } from './room';
+import { hasMatch, type Room } from './room';
 import { nextStartAtMs, type EarlyEnds } from './start-back-off';
 
 export interface HealthFacts extends HearingFacts {
@@ -36,7 +37,7 @@ export interface HealthBlock {
     | 'rebuilding'
     /** Too many rooms fell silent together: it is more likely that we do not hear them. Someone should look. */
     | 'mass_silence'
-    /** Rooms keep ending right after their start: the next ones wait. */
+    /** Rooms keep failing, or ending right after their start: the next ones wait. */
     | 'start_back_off'
     /** The policy's gates hold a scale-down back. */
     | 'cooldown'
@@ -65,6 +66,8 @@ export interface HealthPlan {
   formula: string;
   /** What kept the plan from being more. */
   blockedBy: HealthBlock[];
+  /** Until when rooms that are wanted are not started, because others keep failing (`start_back_off`); null when none is held. */
+  startsHeldUntilMs: number | null;
   /** When a block or a drain may end by itself and another look is due; null when nothing waits for a time. */
   nextLookAtMs: number | null;
 }
@@ -113,6 +116,7 @@ export function planHealthCycle(facts: HealthFacts): HealthPlan {
       available: null,
       formula: '',
       blockedBy: [{ code: 'rebuilding', detail }],
+      startsHeldUntilMs: null,
       nextLookAtMs: facts.nowMs + rebuildingLookMs,
     };
   }
@@ -124,6 +128,7 @@ export function planHealthCycle(facts: HealthFacts): HealthPlan {
   const expired: HealthPlan['expired'] = [];
   const drainedIds: string[] = [];
   const looksAtMs: number[] = [];
+  const failing: Room[] = [];
   let held = 0;
   for (const room of rooms) {
     const verdict = classifyRoom(room, facts);
@@ -148,6 +153,7 @@ export function planHealthCycle(facts: HealthFacts): HealthPlan {
         if (!massSilence?.has(room)) drainedIds.push(room.id);
         break;
       case 'ignored':
+        if (verdict.reason === 'error' && room.version === scheduler.version && !hasMatch(room)) failing.push(room);
     }
   }
   if (massSilence && held > 0) {
@@ -168,18 +174,16 @@ export function planHealthCycle(facts: HealthFacts): HealthPlan {
     available,
     formula,
     blockedBy,
+    startsHeldUntilMs: null,
     nextLookAtMs: earliest(looksAtMs),
   };
   if (available < desired) {
-    const startAtMs = nextStartAtMs(facts.earlyEnds, desired);
-    if (startAtMs !== null && startAtMs > facts.nowMs) {
-      const { count, lastReason } = facts.earlyEnds;
-      const at = new Date(startAtMs).toISOString();
-      const detail = `${count} rooms ended right after their start within the last minutes, the last one because: ${lastReason || 'unknown'}; the next may start at ${at}.`;
-      blockedBy.push({ code: 'start_back_off', detail });
-      plan.nextLookAtMs = earliest([startAtMs, ...looksAtMs]);
-    } else {
-      plan.add = Math.min(desired - available, facts.addLimit);
+    const { amount, heldUntilMs, because } = judgeStarts(facts, { desired, missing: desired - available, failing });
+    plan.add = Math.min(amount, facts.addLimit);
+    if (heldUntilMs !== null) {
+      blockedBy.push({ code: 'start_back_off', detail: because });
+      plan.startsHeldUntilMs = heldUntilMs;
+      plan.nextLookAtMs = earliest([heldUntilMs, ...looksAtMs]);
     }
   }
   if (available <= desired) return plan;
@@ -202,6 +206,33 @@ export function planHealthCycle(facts: HealthFacts): HealthPlan {
     blockedBy.push({ code: 'no_removable_room', detail });
   }
   return plan;
+}
+
+/**
+ * How many of the missing rooms may start now, and until when the others wait.
+ *
+ * Once more rooms ended early than accidents explain, each round waits longer than the one before, and a failed room keeps its
+ * place until it is removed: its runtime goes on trying to start it (kubelet pulls and restarts with pauses of its own), and
+ * where it stands it holds what it requested of its machine. Without that, a fleet whose image cannot be pulled would fill the
+ * cluster with rooms that wait for it.
+ */
+function judgeStarts(
+  { earlyEnds, nowMs, limits }: HealthFacts,
+  { desired, missing, failing }: { desired: number; missing: number; failing: readonly Room[] },
+): { amount: number; heldUntilMs: number | null; because: string } {
+  const startAtMs = nextStartAtMs(earlyEnds, desired);
+  if (startAtMs === null) return { amount: missing, heldUntilMs: null, because: '' };
+  const { count, lastReason } = earlyEnds;
+  const failed = `${count} rooms failed or ended right after their start within the last minutes, the last one because: ${lastReason || 'unknown'}`;
+  if (startAtMs > nowMs) {
+    const because = `${failed}; the next may start at ${new Date(startAtMs).toISOString()}.`;
+    return { amount: 0, heldUntilMs: startAtMs, because };
+  }
+  const amount = Math.max(0, missing - failing.length);
+  const removedAtMs = earliest(failing.map((room) => errorDeadlineMs(room, limits) + 1));
+  if (amount === missing || removedAtMs === null) return { amount, heldUntilMs: null, because: '' };
+  const because = `${failed}; ${failing.length} failed rooms keep their places until they are removed, the first one at ${new Date(removedAtMs).toISOString()}.`;
+  return { amount, heldUntilMs: removedAtMs, because };
 }
 
 /** Whether there is nothing to carry out. A plan may be empty because something blocks it. */

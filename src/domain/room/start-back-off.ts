@@ -1,4 +1,4 @@
-/** A room that fails, or ends without having said so, at this age or younger has ended early. Milliseconds. */
+/** A room that fails, or ends without having said so, at this age or younger, or before it ever was up, has ended early. Milliseconds. */
 export const earlyEndAgeMs = 60_000;
 /** How long an early end is held against the scheduler. Milliseconds. */
 export const earlyEndWindowMs = 600_000;

@@ -1,4 +1,4 @@
-import { ignoredKeys } from './reserved-keys';
+import { ignoredKeys, ignoredKeysRemarks } from './reserved-keys';
 
 describe('ignoredKeys', () => {
   it.each([
@@ -13,5 +13,18 @@ describe('ignoredKeys', () => {
     const ignored = ignoredKeys({ labels, annotations });
     if (typeof expected === 'number') expect(ignored).toEqual([...Object.keys(labels), ...Object.keys(annotations)]);
     else expect(ignored).toEqual(expected);
+  });
+});
+
+describe('ignoredKeysRemarks', () => {
+  it('names what rooms do not get', () => {
+    const annotations = { 'maestro.io/owner': 'x', 'example.com/team': 'blue' };
+    expect(ignoredKeysRemarks({ labels: { version: 'x', team: 'blue' }, annotations })).toEqual([
+      'stored, but rooms do not get them, because Maestro finds and protects its rooms by them: "version", "maestro.io/owner"',
+    ]);
+  });
+
+  it('says nothing of a definition whose rooms get everything', () => {
+    expect(ignoredKeysRemarks({ labels: { team: 'blue' }, annotations: {} })).toEqual([]);
   });
 });

@@ -31,3 +31,16 @@ export function ignoredKeys({ labels, annotations }: Pick<SchedulerDefinition, '
       .map(([key]) => key),
   ];
 }
+
+/** Says which keys of a version its rooms do not get; empty when they get them all. For the history of what makes the version. */
+export function ignoredKeysRemarks(definition: Pick<SchedulerDefinition, 'labels' | 'annotations'>): string[] {
+  const keys = ignoredKeys(definition);
+  if (keys.length === 0) return [];
+  return [
+    `stored, but rooms do not get them, because Maestro finds and protects its rooms by them: ${keys.map(quoted).join(', ')}`,
+  ];
+}
+
+function quoted(key: string): string {
+  return `"${key}"`;
+}

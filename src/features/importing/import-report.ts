@@ -1,3 +1,4 @@
+import { oneLine } from '../one-line';
 import type { SchedulerOutcome } from './scheduler-import';
 
 /** The lines of one scheduler. A dry run and the import after it say the same, so that the two can be compared. */
@@ -19,9 +20,4 @@ export function summaryLine(outcomes: readonly SchedulerOutcome['outcome'][], is
 /** Whether everything that v10 has is here now, or would be. */
 export function isComplete(outcomes: readonly SchedulerOutcome['outcome'][]): boolean {
   return outcomes.every((outcome) => outcome !== 'conflict' && outcome !== 'skipped');
-}
-
-/** Names and messages come from a database: whatever they hold must not forge or break lines of a terminal. */
-function oneLine(text: string): string {
-  return text.replace(/\p{Cc}+/gu, ' ');
 }

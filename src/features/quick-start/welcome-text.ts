@@ -13,6 +13,8 @@ export interface WelcomeFacts {
   stateDirectory: string;
   /** Whether there is a sample scheduler to look at. */
   hasSample: boolean;
+  /** Whether the rooms end with this process. */
+  endsRooms: boolean;
 }
 
 /** What a person sees who started everything with one command: what runs, where, and what to try next. */
@@ -27,6 +29,7 @@ export function welcomeText(facts: WelcomeFacts): string {
     redis,
     stateDirectory,
     hasSample,
+    endsRooms,
   } = facts;
   const killOne = `kill -9 $(grep -ho '"pid":[0-9]*' ${stateDirectory}runtime/rooms/arena/*.json | head -1 | cut -d: -f2)`;
   const next = hasSample
@@ -52,6 +55,6 @@ export function welcomeText(facts: WelcomeFacts): string {
   Try next:
 ${next.map((line) => `    ${line}`).join('\n')}
 
-  Ctrl-C stops everything, rooms included.
+  ${endsRooms ? 'Ctrl-C stops everything, rooms included.' : 'Ctrl-C stops everything but the rooms: they are pods, and stay.'}
 `;
 }

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import type { OperationDefinition, OperationInputs } from '../../domain/operation/operation';
-import { classifyRoom, type RoomLimits } from '../../domain/room/classify-room';
+import { classifyRoom, type ExpiryReason, type RoomLimits } from '../../domain/room/classify-room';
 import { isEmptyPlan, planHealthCycle, type HealthBlock, type HealthPlan } from '../../domain/room/plan-health-cycle';
 import { hasMatch } from '../../domain/room/room';
 import { nextStartAtMs } from '../../domain/room/start-back-off';
@@ -18,6 +18,14 @@ export class HealthCycleOptions {
   readonly addLimit!: number;
   readonly removeLimit!: number;
 }
+
+/** What a plan was made from, where its history tells of it. */
+interface LookFacts extends Pick<FleetSnapshot, 'nowMs' | 'earlyEnds'> {
+  /** What the runtime says of the last room that did not come up in time; empty when it says nothing, or there is none. */
+  expiredBecause: string;
+}
+
+const cameNotUp: ReadonlySet<ExpiryReason> = new Set(['initialization_timeout', 'error_timeout']);
 
 const actor = 'health_controller';
 
@@ -101,7 +109,7 @@ export class HealthCycle {
     return { ids: new Set(silent.map((room) => room.id)), sinceMs: fleet.nowMs };
   }
 
-  private async order(name: string, plan: HealthPlan & Pick<FleetSnapshot, 'earlyEnds'>): Promise<string[]> {
+  private async order(name: string, plan: HealthPlan & LookFacts): Promise<string[]> {
     const { expired, drainedIds, removeIds, add, earlyEnds } = plan;
     const lines: string[] = [];
     const order = async <D extends OperationDefinition>(
@@ -121,6 +129,9 @@ export class HealthCycle {
         `remove expired ${roomIds.length} rooms.`,
         expiryOf(plan),
       );
+      if (plan.expiredBecause !== '') {
+        lines.push(`rooms did not come up in time, the runtime said of the last one: ${plan.expiredBecause}`);
+      }
     }
     if (drainedIds.length > 0) {
       await order(
@@ -142,7 +153,9 @@ export class HealthCycle {
     if (add > 0) {
       if (nextStartAtMs(earlyEnds, plan.desired ?? 0) !== null) {
         const { count, lastReason } = earlyEnds;
-        lines.push(`${count} rooms ended right after their start, the last one because: ${lastReason || 'unknown'}`);
+        lines.push(
+          `${count} rooms failed or ended right after their start, the last one because: ${lastReason || 'unknown'}`,
+        );
       }
       await order('add_rooms', { amount: add }, `add ${add} rooms.`, numbersOf(plan));
     }
@@ -158,7 +171,7 @@ export class HealthCycle {
     return state !== 'creating' || (await this.operationStore.findOpen(name, ['create_scheduler'])) === null;
   }
 
-  private async plan(scheduler: Scheduler): Promise<HealthPlan & Pick<FleetSnapshot, 'nowMs' | 'earlyEnds'>> {
+  private async plan(scheduler: Scheduler): Promise<HealthPlan & LookFacts> {
     const fleet = await this.rooms.readFleet(scheduler.name);
     const plan = planHealthCycle({
       rooms: fleet.rooms,
@@ -172,11 +185,14 @@ export class HealthCycle {
       addLimit: this.options.addLimit,
       removeLimit: this.options.removeLimit,
     });
-    this.report(scheduler, plan);
-    return { ...plan, nowMs: fleet.nowMs, earlyEnds: fleet.earlyEnds };
+    this.report(scheduler, plan, fleet.nowMs);
+    const late = new Set(plan.expired.flatMap(({ id, reason }) => (cameNotUp.has(reason) ? [id] : [])));
+    const said = fleet.rooms.flatMap(({ id, instance }) => (late.has(id) ? [instance.description] : []));
+    const expiredBecause = said.findLast((description) => description !== '') ?? '';
+    return { ...plan, nowMs: fleet.nowMs, earlyEnds: fleet.earlyEnds, expiredBecause };
   }
 
-  private report(scheduler: Scheduler, plan: HealthPlan): void {
+  private report(scheduler: Scheduler, plan: HealthPlan, nowMs: number): void {
     if (plan.desired !== null && plan.available !== null) {
       const ofReason = (reason: string): number => plan.expired.filter((room) => room.reason === reason).length;
       this.metrics.healthPlanned(scheduler.name, scheduler.definition.game, {
@@ -184,6 +200,7 @@ export class HealthCycle {
         available: plan.available,
         terminationTimeouts: ofReason('deletion_timeout'),
         properlyTerminated: ofReason('terminated'),
+        startsHeldForMs: plan.startsHeldUntilMs === null ? 0 : plan.startsHeldUntilMs - nowMs,
       });
     }
     for (const block of plan.blockedBy) {
@@ -193,7 +210,7 @@ export class HealthCycle {
   }
 }
 
-function purposeOf(plan: HealthPlan): string {
+function purposeOf(plan: HealthPlan & LookFacts): string {
   const { expired, drainedIds, removeIds, add } = plan;
   return [
     ...(expired.length > 0 ? [expiryOf(plan)] : []),
@@ -202,10 +219,11 @@ function purposeOf(plan: HealthPlan): string {
   ].join('; ');
 }
 
-/** `2 rooms expired: ping_timeout, terminated`. */
-function expiryOf({ expired }: HealthPlan): string {
+/** `2 rooms expired: ping_timeout, initialization_timeout (Unschedulable: no node has enough free resources: ...)`. */
+function expiryOf({ expired, expiredBecause }: HealthPlan & LookFacts): string {
   const reasons = [...new Set(expired.map(({ reason }) => reason))];
-  return `${expired.length} rooms expired: ${reasons.join(', ')}`;
+  const because = expiredBecause === '' ? '' : ` (${expiredBecause})`;
+  return `${expired.length} rooms expired: ${reasons.join(', ')}${because}`;
 }
 
 /** `2 rooms were drained, and are empty`. */

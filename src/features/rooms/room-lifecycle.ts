@@ -1,8 +1,9 @@
 import { Injectable } from '@nestjs/common';
 import { DomainError, messageOf } from '../../domain/errors';
 import type { RemovalReason } from '../../domain/operation/operation';
-import { chooseHostPorts } from '../../domain/room/choose-host-ports';
+import { wantedHostPorts } from '../../domain/room/choose-host-ports';
 import type { PortRange, Scheduler } from '../../domain/scheduler/scheduler';
+import { HostPortReservations } from '../../ports/host-port-reservations';
 import { RoomStore } from '../../ports/room-store';
 import { Runtime, type InstanceSpec } from '../../ports/runtime';
 
@@ -16,8 +17,6 @@ export interface RoomToStart {
   id: string;
   operationId: string;
   validation: boolean;
-  /** Host ports that other rooms hold; extended with what this room was given. */
-  takenPorts: Set<number>;
 }
 
 export interface EndedRooms {
@@ -34,17 +33,21 @@ const portDraws = 20;
 /** Instances that end at once are asked for side by side, this many at a time. */
 const parallelDeletions = 20;
 
-/** Starts and ends single rooms: record first, instance second, so that no instance is ever without a record for long. */
+/**
+ * Starts and ends single rooms: record first, host ports second, instance third, so that no instance is ever without a record
+ * for long, and nothing holds a port that neither has the one nor the other.
+ */
 @Injectable()
 export class RoomLifecycle {
   constructor(
     private readonly rooms: RoomStore,
     private readonly runtime: Runtime,
+    private readonly hostPorts: HostPortReservations,
     private readonly options: RoomLifecycleOptions,
   ) {}
 
   /**
-   * Starts a room, or finds that an earlier attempt of the same operation did. After a failure neither record nor instance
+   * Starts a room, or finds that an earlier attempt of the same operation did. After a failure neither record, ports nor instance
    * is left, unless something is away: then the same call, repeated, goes on from there. `ended_before`: an earlier attempt
    * recorded it, and it is over; it is not started twice.
    * @throws what the runtime says, or `room.host_ports_exhausted`.
@@ -107,7 +110,9 @@ export class RoomLifecycle {
         going.slice(start, start + parallelDeletions).map(async (id) => {
           try {
             const answer = await this.runtime.deleteInstance(scheduler, id, reason);
-            if (answer === 'not_found') await this.rooms.endRoom(scheduler, id);
+            if (answer === 'not_found') {
+              await Promise.all([this.rooms.endRoom(scheduler, id), this.hostPorts.release([{ scheduler, id }])]);
+            }
             ended.removed.push(id);
           } catch (error) {
             ended.failed.push({ id, error });
@@ -120,8 +125,9 @@ export class RoomLifecycle {
   }
 
   private async createInstance(room: RoomToStart) {
+    const refusedPorts = new Set<number>();
     for (let draw = 1; ; draw++) {
-      const spec = this.instanceSpec(room);
+      const spec = await this.instanceSpec(room, refusedPorts);
       try {
         return await this.runtime.createInstance(spec);
       } catch (error) {
@@ -129,35 +135,30 @@ export class RoomLifecycle {
         if (error.code === 'runtime.instance_exists') return 'exists' as const;
         if (error.code !== 'runtime.host_port_taken' || draw === portDraws) throw error;
         const refused = error.details['ports'];
-        if (Array.isArray(refused)) for (const port of refused) room.takenPorts.add(Number(port));
+        if (Array.isArray(refused)) for (const port of refused) refusedPorts.add(Number(port));
       }
     }
   }
 
-  private instanceSpec({ scheduler, id, operationId, validation, takenPorts }: RoomToStart): InstanceSpec {
+  private async instanceSpec(room: RoomToStart, refusedPorts: ReadonlySet<number>): Promise<InstanceSpec> {
+    const { scheduler, id, operationId, validation } = room;
     const { definition } = scheduler;
     const { spec } = definition;
-    const usesOwnRanges = spec.containers.some((container) => container.ports.some((port) => port.hostPortRange));
-    const hostPorts = chooseHostPorts({
-      containers: spec.containers,
-      portRange: definition.portRange ?? (usesOwnRanges ? undefined : this.options.fallbackPortRange),
-      taken: takenPorts,
-      random: Math.random,
-    });
-    for (const port of hostPorts.flat()) takenPorts.add(port);
+    const hostPorts = await this.reserveHostPorts(room, refusedPorts);
+    let next = 0;
     return {
       id,
       scheduler: scheduler.name,
       version: scheduler.version,
       validation,
       operationId,
-      containers: spec.containers.map((container, index) => ({
+      containers: spec.containers.map((container) => ({
         ...container,
-        ports: container.ports.map(({ name, protocol, port }, portIndex) => ({
+        ports: container.ports.map(({ name, protocol, port }) => ({
           name,
           protocol,
           port,
-          hostPort: hostPorts[index]?.[portIndex] ?? 0,
+          hostPort: hostPorts[next++] ?? 0,
         })),
       })),
       terminationGracePeriodMs: Math.ceil(spec.terminationGracePeriodNs / 1e6),
@@ -169,6 +170,17 @@ export class RoomLifecycle {
     };
   }
 
+  /** By container and port in their order; the same again for a room that has some, but for those that were refused. */
+  private async reserveHostPorts({ scheduler, id }: RoomToStart, avoiding: ReadonlySet<number>): Promise<number[]> {
+    const { portRange, spec } = scheduler.definition;
+    const usesOwnRanges = spec.containers.some((container) => container.ports.some((port) => port.hostPortRange));
+    const range = portRange ?? (usesOwnRanges ? undefined : this.options.fallbackPortRange);
+    const wanted = wantedHostPorts(spec.containers, range);
+    if (wanted.length === 0) return [];
+    const hosts = await this.runtime.countHosts(spec);
+    return this.hostPorts.reserve({ scheduler: scheduler.name, id }, wanted, { hosts, avoiding });
+  }
+
   /** Whether an earlier attempt started it, though the store has not heard of that yet. */
   private async hasInstance({ scheduler, id }: RoomToStart): Promise<boolean> {
     return (await this.runtime.listInstances(scheduler.name)).some((instance) => instance.id === id);
@@ -178,8 +190,10 @@ export class RoomLifecycle {
   private async undoStart(room: RoomToStart, cause: unknown): Promise<void> {
     const { scheduler, id } = room;
     try {
-      await this.runtime.deleteInstance(scheduler.name, id, undoReason(room));
-      await this.rooms.endRoom(scheduler.name, id);
+      const answer = await this.runtime.deleteInstance(scheduler.name, id, undoReason(room));
+      await this.rooms.endRoom(scheduler.name, id, messageOf(cause));
+      // What is there holds its ports until it is gone, and the watch hears of that.
+      if (answer === 'not_found') await this.hostPorts.release([{ scheduler: scheduler.name, id }]);
     } catch (error) {
       throw new DomainError(
         cause instanceof DomainError ? cause.kind : 'internal',

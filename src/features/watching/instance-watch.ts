@@ -1,17 +1,21 @@
 import { Injectable } from '@nestjs/common';
 import { messageOf } from '../../domain/errors';
 import type { Instance, RoomStatus } from '../../domain/room/room';
+import { HostPortReservations } from '../../ports/host-port-reservations';
 import { Logger } from '../../ports/logger';
 import { LoopLeases } from '../../ports/loop-leases';
 import { Metrics } from '../../ports/metrics';
 import { OperationStore } from '../../ports/operation-store';
 import { RoomStore, type InstanceOutcome } from '../../ports/room-store';
-import { Runtime, type InstanceChange } from '../../ports/runtime';
+import { Runtime, type InstanceChange, type RuntimeInstance } from '../../ports/runtime';
 import { WakeUps } from '../../ports/wake-ups';
 import { holdLoopLease } from '../hold-loop-lease';
 import { pause, repeatUntilAborted } from '../repeat-until-aborted';
 import { SchedulerSettingsCache } from '../schedulers/scheduler-settings';
+import { FailureCounts } from './failure-counts';
+import { HostPortDrift } from './host-port-drift';
 import { Reconciliation } from './reconciliation';
+import { UnplacedRooms } from './unplaced-rooms';
 
 export class InstanceWatchOptions {
   readonly owner!: string;
@@ -24,6 +28,8 @@ export class InstanceWatchOptions {
   readonly syncCheckIntervalMs!: number;
   /** An instance that should not be there is deleted only when it was seen twice, this far apart. Milliseconds. */
   readonly strayInstanceAgeMs!: number;
+  /** How long a room waits for a machine that has its host ports free, before it is replaced. Milliseconds. */
+  readonly hostPortPatienceMs!: number;
 }
 
 const changeAttempts = 5;
@@ -36,10 +42,13 @@ const listBatchSize = 200;
 @Injectable()
 export class InstanceWatch {
   private wasSynced = false;
+  private readonly failures: FailureCounts;
+  private readonly unplaced: UnplacedRooms;
 
   constructor(
     private readonly runtime: Runtime,
     private readonly rooms: RoomStore,
+    private readonly hostPorts: HostPortReservations,
     private readonly settings: SchedulerSettingsCache,
     private readonly operations: OperationStore,
     private readonly wakeUps: WakeUps,
@@ -47,7 +56,11 @@ export class InstanceWatch {
     private readonly metrics: Metrics,
     private readonly logger: Logger,
     private readonly options: InstanceWatchOptions,
-  ) {}
+  ) {
+    this.failures = new FailureCounts(metrics);
+    const { hostPortPatienceMs: patienceMs } = options;
+    this.unplaced = new UnplacedRooms(runtime, rooms, hostPorts, logger, { patienceMs });
+  }
 
   run(signal: AbortSignal): Promise<void> {
     const { owner, leaseTtlMs: ttlMs } = this.options;
@@ -58,12 +71,13 @@ export class InstanceWatch {
 
   private async follow(signal: AbortSignal): Promise<void> {
     const { strayInstanceAgeMs, doubtIntervalMs, reconcileIntervalMs } = this.options;
-    const { rooms, runtime, settings, operations } = this;
-    const reconciliation = new Reconciliation(rooms, runtime, settings, operations, this.metrics, this.logger, {
+    const { rooms, hostPorts, runtime, settings, operations, metrics, logger } = this;
+    const reconciliation = new Reconciliation(rooms, hostPorts, runtime, settings, operations, metrics, logger, {
       strayInstanceAgeMs,
       // The list that opens a watch and the first periodic one may come close together: they are one reading.
       secondLookAfterMs: doubtIntervalMs / 2,
     });
+    const hostPortDrift = new HostPortDrift(hostPorts, rooms, metrics, logger);
     // A failed watch ends the round: the lease loop starts it again.
     const ended = new AbortController();
     const whole = AbortSignal.any([signal, ended.signal]);
@@ -72,10 +86,16 @@ export class InstanceWatch {
     let changesMissed = false;
     /** The list that opens the watch has been stored; until then there is nothing to compare with. */
     let isOpen = false;
-    const reconcile = async (instances: Instance[], authoritative: boolean): Promise<void> => {
+    const reconcile = async (instances: RuntimeInstance[], authoritative: boolean): Promise<void> => {
+      if (authoritative) {
+        this.failures.keepOnly(instances);
+        this.unplaced.keepOnly(instances);
+      }
       const wasComplete = !authoritative && (await this.rooms.isSynced());
       const thorough = Date.now() >= thoroughAt;
-      await this.applyList(instances, authoritative, whole);
+      const ended = await this.applyList(instances, authoritative, whole);
+      // Before the room state counts as complete, because rooms are started from then on.
+      await hostPortDrift.repair(instances, { ended, recounts: thorough });
       const touched = await reconciliation.compare(instances, Date.now(), { recounts: thorough });
       whole.throwIfAborted();
       await this.rooms.markSynced();
@@ -88,7 +108,6 @@ export class InstanceWatch {
       await Promise.all(due.map((scheduler) => this.wakeUps.ring('health', scheduler)));
     };
     const inTurn = oneAfterTheOther();
-    const { metrics, logger } = this;
     const periodic = repeatUntilAborted(
       { name: 'runtime_reconcile', intervalMs: this.options.syncCheckIntervalMs, metrics, logger },
       whole,
@@ -96,6 +115,7 @@ export class InstanceWatch {
         inTurn(async () => {
           if (!isOpen) return;
           const synced = await this.rooms.isSynced();
+          if (synced) await this.unplaced.replaceOverdue(Date.now(), whole);
           if (synced && !changesMissed && Date.now() < dueAt) return;
           if (!synced) this.reportRebuilding();
           const retried = changesMissed;
@@ -130,13 +150,27 @@ export class InstanceWatch {
     }
   }
 
-  /** In batches, each of which is about one round trip; stops when the lease is lost, because another watcher writes then. */
-  private async applyList(instances: Instance[], authoritative: boolean, signal: AbortSignal): Promise<void> {
+  /**
+   * In batches, each of which is about one round trip; stops when the lease is lost, because another watcher writes then. Answers
+   * the keys of those that are known to be over.
+   */
+  private async applyList(
+    instances: RuntimeInstance[],
+    authoritative: boolean,
+    signal: AbortSignal,
+  ): Promise<Set<string>> {
+    const ended = new Set<string>();
     for (let start = 0; start < instances.length; start += listBatchSize) {
       signal.throwIfAborted();
       const batch = instances.slice(start, start + listBatchSize);
-      await Promise.all(batch.map((instance) => this.apply(instance, authoritative)));
+      await Promise.all(
+        batch.map(async (instance) => {
+          const { outcome } = await this.apply(instance, { isListed: true, authoritative });
+          if (outcome === 'ended') ended.add(`${instance.scheduler}/${instance.id}`);
+        }),
+      );
     }
+    return ended;
   }
 
   /** A new store is empty once; one that this process had filled before was lost. */
@@ -178,16 +212,23 @@ export class InstanceWatch {
   private async store(change: InstanceChange): Promise<'added' | 'updated' | 'deleted'> {
     const { instance } = change;
     if (change.type === 'present') {
-      const outcome = await this.apply(instance, false);
-      return outcome.outcome === 'adopted' ? 'added' : 'updated';
+      const outcome = await this.apply(instance, { isListed: false, authoritative: false });
+      if (outcome.outcome !== 'adopted') return 'updated';
+      await this.hostPorts.hold([{ scheduler: instance.scheduler, id: instance.id, ports: instance.hostPorts }]);
+      return 'added';
     }
-    const { existed } = await this.rooms.endRoom(instance.scheduler, instance.id, instance.description);
+    const reason = this.unplaced.reasonOf(instance) ?? instance.description;
+    const [{ existed }] = await Promise.all([
+      this.rooms.endRoom(instance.scheduler, instance.id, reason),
+      this.hostPorts.release([instance]),
+    ]);
     if (existed) {
-      this.logger.info(
-        { scheduler_name: instance.scheduler, room_id: instance.id, reason: instance.description },
-        'a room ended',
-      );
+      // One that ends without having failed before says so only here.
+      if ((await this.settings.find(instance.scheduler)) !== null) this.failures.note(instance, { isNews: true });
+      this.logger.info({ scheduler_name: instance.scheduler, room_id: instance.id, reason }, 'a room ended');
     }
+    this.failures.forget(instance);
+    this.unplaced.forget(instance);
     // Also when there was no record: an earlier try may have removed it, and its answer been lost.
     await this.wakeUps.ring(instance.validation ? 'operations' : 'health', instance.scheduler);
     if (!instance.validation && instance.status === 'terminating') await this.announceIfLast(instance.scheduler);
@@ -200,7 +241,10 @@ export class InstanceWatch {
     if (Object.values(rooms).every((count) => count === 0)) await this.wakeUps.ring('operations', scheduler);
   }
 
-  private async apply(instance: Instance, authoritative: boolean): Promise<InstanceOutcome> {
+  private async apply(
+    instance: RuntimeInstance,
+    { isListed, authoritative }: { isListed: boolean; authoritative: boolean },
+  ): Promise<InstanceOutcome> {
     const settings = await this.settings.find(instance.scheduler);
     const outcome = await this.rooms.applyInstance(
       instance,
@@ -212,7 +256,13 @@ export class InstanceWatch {
       this.metrics.driftRepaired('instance_adopted', 1);
       this.logger.info({ scheduler_name: instance.scheduler, room_id: instance.id }, 'a running room was adopted');
     }
-    if (outcome.outcome === 'applied' && outcome.from !== outcome.to) await this.announce(instance, outcome.to);
+    const isApplied = outcome.outcome === 'applied';
+    if (settings !== null && (isApplied || outcome.outcome === 'adopted')) {
+      const wasKnown = isListed && isApplied && outcome.from === outcome.to;
+      this.failures.note(instance, { isNews: !wasKnown });
+      this.unplaced.note(instance, Date.now());
+    }
+    if (isApplied && outcome.from !== outcome.to) await this.announce(instance, outcome.to);
     return outcome;
   }
 

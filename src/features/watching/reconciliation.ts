@@ -1,5 +1,6 @@
 import { messageOf } from '../../domain/errors';
 import type { Instance } from '../../domain/room/room';
+import type { HostPortReservations } from '../../ports/host-port-reservations';
 import type { Logger } from '../../ports/logger';
 import type { Metrics } from '../../ports/metrics';
 import type { OperationStore } from '../../ports/operation-store';
@@ -8,7 +9,7 @@ import type { Runtime } from '../../ports/runtime';
 import type { SchedulerSettingsCache } from '../schedulers/scheduler-settings';
 
 /** A room may be recorded this long before its instance exists. Milliseconds. */
-const creationDeadlineMs = 15_000;
+export const creationDeadlineMs = 15_000;
 
 /** Why an instance should not be there, with what is said when it was deleted. */
 const strays = {
@@ -41,6 +42,7 @@ export class Reconciliation {
 
   constructor(
     private readonly rooms: RoomStore,
+    private readonly hostPorts: HostPortReservations,
     private readonly runtime: Runtime,
     private readonly settings: SchedulerSettingsCache,
     private readonly operations: OperationStore,
@@ -91,7 +93,7 @@ export class Reconciliation {
           missingSinceMs.set(key, sinceMs);
           continue;
         }
-        await this.rooms.endRoom(scheduler, room.id);
+        await Promise.all([this.rooms.endRoom(scheduler, room.id), this.hostPorts.release([room])]);
         touched.add(scheduler);
         this.metrics.driftRepaired('room_without_instance', 1);
         this.logger.info({ scheduler_name: scheduler, room_id: room.id }, 'a room without instance was removed');

@@ -433,6 +433,40 @@ const changing: ConformanceGroup = {
       ],
     },
     {
+      says: 'keeps labels and annotations by which Maestro finds its rooms as they came, and says in the history that rooms do not get them',
+      differs: 'In v10 rooms get them, and Maestro loses those rooms.',
+      steps: [
+        ...aScheduler(),
+        answers(
+          'PatchScheduler',
+          { name: '{scheduler}', labels: { version: 'mine', team: 'blue' } },
+          {},
+          { keep: { change: 'operationId' } },
+        ),
+        ends('{change}', 'finished'),
+        isActive('v2.0.0'),
+        is({ labels: { version: 'mine', team: 'blue' } }),
+        answers(
+          'GetOperation',
+          { ...byName, operationId: '{change}' },
+          {
+            operation: {
+              executionHistory: [
+                { event: 'Created' },
+                { event: 'Starting operation' },
+                { event: patterns.text },
+                { event: patterns.text },
+                { event: patterns.text },
+                { event: /^stored, but rooms do not get them, .*: "version"$/ },
+                { event: patterns.text },
+                { event: 'Operation finished' },
+              ],
+            },
+          },
+        ),
+      ],
+    },
+    {
       says: 'brings back all settings of the version that it switches to',
       steps: [
         ...aScheduler({ matchAllocation: { maxMatches: 2 } }),

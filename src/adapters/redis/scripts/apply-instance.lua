@@ -63,7 +63,7 @@ takeInstance(room)
 -- Where the table refuses (the room said that it is over) the news is kept and the status stays.
 setStatus(room, lookUpStatus(room, loads) or room.status, now, 'instance', whatItSays())
 if room.status == STATUS_ERROR and was.status ~= STATUS_ERROR then
-  noteEarlyEnd(room, room.description, now)
+  noteEarlyEnd(room, was.status, room.description, now)
 end
 storeRoom(room, was)
 return { 'applied', was.status, room.status }

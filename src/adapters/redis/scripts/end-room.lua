@@ -15,7 +15,7 @@ if not room then
 end
 -- A failed room was noted when it failed; one that was leaving did not end early.
 if room.status ~= STATUS_TERMINATING and room.status ~= STATUS_TERMINATED and room.status ~= STATUS_ERROR then
-  noteEarlyEnd(room, reason, now)
+  noteEarlyEnd(room, room.status, reason, now)
 end
 if room.validation and reason ~= '' then
   redis.call('HSET', END_REASONS, id, reason)

@@ -109,6 +109,7 @@ local function countedAs(room)
     statusSinceMs = room.statusSinceMs,
     instanceStatus = room.instanceStatus,
     runningMatches = room.runningMatches,
+    hasMatch = hasMatch(room),
     usedHost = usedHost(room),
     freePlace = freePlace(room),
   }
@@ -152,6 +153,13 @@ local function announce(room, from, to, now, cause, detail)
     event.id = SCHEDULER .. '/' .. room.id .. '/terminated'
   end
   redis.call('XADD', EVENTS, 'MAXLEN', '~', EVENTS_KEPT, '*', 'event', cjson.encode(event))
+end
+
+-- A match may begin or end without a change of status: a slot of several that is given, one that an unready room tells of. Whoever
+-- protects matches reads of it where they read of the statuses.
+local function announceMatch(room)
+  local news = { scheduler = SCHEDULER, room = room.id, hasMatch = hasMatch(room) }
+  redis.call('XADD', EVENTS, 'MAXLEN', '~', EVENTS_KEPT, '*', 'match', cjson.encode(news))
 end
 
 -- Remembers why a room has its status. from: nil for the first one.
@@ -272,13 +280,20 @@ local function storeRoom(room, was)
   end
   count('m', room.runningMatches - (was and was.runningMatches or 0))
   countHost(was and was.usedHost, usedHost(room))
+  if was and was.status == room.status and was.hasMatch ~= hasMatch(room) then
+    announceMatch(room)
+  end
 end
 
--- Remembers a room that failed, or ended unasked, soon after its creation, with what the runtime says of it.
-local function noteEarlyEnd(room, reason, now)
-  if room.validation or now - room.createdAtMs > EARLY_END_AGE_MS then
+-- Remembers a room that failed, or ended unasked, soon after its creation or before it ever was up (which may take long: it may
+-- wait for a machine first), with what the runtime says of it. status: which it had before. Once per room: one that its runtime
+-- starts anew fails again and again. The caller stores the room, or removes it.
+local function noteEarlyEnd(room, status, reason, now)
+  local isYoung = now - room.createdAtMs <= EARLY_END_AGE_MS
+  if room.validation or room.endedEarly or not (isYoung or status == STATUS_PENDING) then
     return
   end
+  room.endedEarly = true
   redis.call('ZREMRANGEBYSCORE', EARLY_ENDS, '-inf', digits(now - EARLY_END_WINDOW_MS))
   redis.call('ZADD', EARLY_ENDS, digits(now), room.id .. ' ' .. reason)
   redis.call('PEXPIRE', EARLY_ENDS, digits(EARLY_END_WINDOW_MS))

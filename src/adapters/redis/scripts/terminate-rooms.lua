@@ -1,19 +1,20 @@
--- Input:  KEYS of a ping (room-keys.ts)
+-- Input:  KEYS all (room-keys.ts)
 --         ARGV scheduler, reason, silent since (ms; '' = spare every match), by name (0|1: spare none),
---              id, id, ... (at most 500, so that pings wait a few ms at most)
+--              what they failed of ('' = they did not fail), id, id, ... (at most 500, so that pings wait a few ms at most)
 -- Output: for each id 'terminating' | 'has_match' | 'unknown_room'
 -- Atomic because: a match may begin between the look and the mark, and no match may be lost to a removal.
 
 local reason, silentSinceMs, byName = ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1'
+local failedBecause = brief(ARGV[5])
 local now = nowMs()
 local answers = {}
-for place = 5, #ARGV do
+for place = 6, #ARGV do
   local room = loadRoom(ARGV[place])
   if not room then
-    answers[place - 4] = 'unknown_room'
+    answers[place - 5] = 'unknown_room'
   elseif room.status == STATUS_TERMINATING or room.status == STATUS_TERMINATED then
     -- What has ended by itself is on its way out too, and must not look younger than it is.
-    answers[place - 4] = 'terminating'
+    answers[place - 5] = 'terminating'
   else
     local was = countedAs(room)
     local expired = expireAllocations(room, now)
@@ -23,12 +24,15 @@ for place = 5, #ARGV do
       if expired > 0 then
         storeRoom(room, was)
       end
-      answers[place - 4] = 'has_match'
+      answers[place - 5] = 'has_match'
     else
       notify(room.listener, { kind = 'room_terminating', scheduler = SCHEDULER, room = room.id, reason = reason })
+      if failedBecause ~= '' then
+        noteEarlyEnd(room, was.status, failedBecause, now)
+      end
       setStatus(room, STATUS_TERMINATING, now, 'removal', reason)
       storeRoom(room, was)
-      answers[place - 4] = 'terminating'
+      answers[place - 5] = 'terminating'
     end
   end
 end

@@ -56,7 +56,6 @@ export class AddRoomsExecutor extends Executor<'add_rooms'> {
     const taken = new Set(existing.map((room) => room.id));
     const ids = await execution.step('choose rooms', () => this.resolveIds(execution, taken));
     const failed = new Map(Object.entries((execution.progress['failed'] ?? {}) as Record<string, string>));
-    const takenPorts = new Set(existing.flatMap((room) => room.instance.address?.ports.map(({ port }) => port) ?? []));
     for (let start = 0; start < ids.length; start += this.options.batchSize) {
       const batch = ids.slice(start, start + this.options.batchSize).filter((id) => !failed.has(id));
       const away = await execution.step('start rooms', async () => {
@@ -68,7 +67,6 @@ export class AddRoomsExecutor extends Executor<'add_rooms'> {
               id,
               operationId: execution.operation.id,
               validation: false,
-              takenPorts,
             }),
           ),
         );

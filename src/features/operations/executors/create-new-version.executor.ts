@@ -14,6 +14,7 @@ import {
 import { roomName } from '../../../domain/room/room-name';
 import { definitionChanges } from '../../../domain/scheduler/definition-changes';
 import { bumpOf, nextVersion, type Bump } from '../../../domain/scheduler/next-version';
+import { ignoredKeysRemarks } from '../../../domain/scheduler/reserved-keys';
 import type { Scheduler } from '../../../domain/scheduler/scheduler';
 import { OperationStore } from '../../../ports/operation-store';
 import { RoomStore } from '../../../ports/room-store';
@@ -199,11 +200,9 @@ export class CreateNewVersionExecutor extends Executor<'create_new_scheduler_ver
     { version }: VersionChange,
     id: string,
   ): Promise<string | null> {
-    const { rooms: existing } = await this.rooms.readFleet(scheduler.name);
-    const takenPorts = new Set(existing.flatMap((room) => room.instance.address?.ports.map(({ port }) => port) ?? []));
     const ofVersion = { ...scheduler, version, definition: input.definition };
     try {
-      await this.lifecycle.startRoom({ scheduler: ofVersion, id, operationId, validation: true, takenPorts });
+      await this.lifecycle.startRoom({ scheduler: ofVersion, id, operationId, validation: true });
       return null;
     } catch (error) {
       if (error instanceof DomainError && error.kind === 'unavailable') throw error;
@@ -250,7 +249,10 @@ export class CreateNewVersionExecutor extends Executor<'create_new_scheduler_ver
         `another version change of scheduler ${name} is open: version ${version} is not made`,
       );
     }
-    return [`enqueued switch active version operation with id: ${next.id}`];
+    return [
+      ...ignoredKeysRemarks(input.definition),
+      `enqueued switch active version operation with id: ${next.id}`,
+    ];
   }
 }
 

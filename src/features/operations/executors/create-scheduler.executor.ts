@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { DomainError, messageOf } from '../../../domain/errors';
+import { ignoredKeysRemarks } from '../../../domain/scheduler/reserved-keys';
 import type { Scheduler } from '../../../domain/scheduler/scheduler';
 import { schedulerNotFound } from '../../../domain/scheduler/scheduler-not-found';
 import { Runtime } from '../../../ports/runtime';
@@ -34,7 +35,7 @@ export class CreateSchedulerExecutor extends Executor<'create_scheduler'> {
       });
     }
     await execution.step('open', () => execution.commit(() => this.schedulers.setState(name, 'in-sync')));
-    return { lookAgain: 'now' };
+    return { lookAgain: 'now', alongside: async () => ignoredKeysRemarks(scheduler.definition) };
   }
 
   override async rollback(execution: Execution<'create_scheduler'>, scheduler: Scheduler | null): Promise<void> {

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { DomainError } from '../../../domain/errors';
 import type { Scheduler } from '../../../domain/scheduler/scheduler';
 import { schedulerNotFound } from '../../../domain/scheduler/scheduler-not-found';
+import { HostPortReservations } from '../../../ports/host-port-reservations';
 import { OperationStore } from '../../../ports/operation-store';
 import { RoomStore } from '../../../ports/room-store';
 import { Runtime } from '../../../ports/runtime';
@@ -41,6 +42,7 @@ export class DeleteSchedulerExecutor extends Executor<'delete_scheduler'> {
     private readonly schedulers: SchedulerStore,
     private readonly operations: OperationStore,
     private readonly rooms: RoomStore,
+    private readonly hostPorts: HostPortReservations,
     private readonly options: DeleteSchedulerOptions,
   ) {
     super();
@@ -81,7 +83,10 @@ export class DeleteSchedulerExecutor extends Executor<'delete_scheduler'> {
     const { length: left } = await this.runtime.listInstances(name);
     if (left > 0) return this.waitForInstances(execution, scheduler, left);
     await this.assertStillThere(scheduler);
-    await execution.step('forget rooms', () => this.rooms.deleteScheduler(name));
+    await execution.step('forget rooms', async () => {
+      await this.rooms.deleteScheduler(name);
+      await this.hostPorts.releaseScheduler(name);
+    });
     await execution.step('delete scheduler', () =>
       execution.commit(async () => {
         // Operations first, because that is the order in which others take these rows.

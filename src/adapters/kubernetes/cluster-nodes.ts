@@ -1,5 +1,7 @@
 import type { Logger } from '../../ports/logger';
+import type { InstanceSpec } from '../../ports/runtime';
 import { ApiFailure } from './api-failure';
+import { countHosts } from './count-hosts';
 import type { KubernetesApi } from './kubernetes-api';
 import type { Node } from './kubernetes-objects';
 import { ListWatch } from './list-watch';
@@ -12,11 +14,15 @@ const freshForMs = 30_000;
 const singleReads = 4;
 
 /**
- * The addresses of nodes. A node that disappears, or says for a while that it has no address, keeps its last one: rooms that
- * run there still do, and only their pods say when they end.
+ * The nodes of the cluster: where players reach them, and which could run what. A node that disappears, or says for a while that
+ * it has no address, keeps its last one: rooms that run there still do, and only their pods say when they end.
  */
-export class NodeAddresses {
+export class ClusterNodes {
   private readonly known = new Map<string, { address: string; readAtMs: number }>();
+  /** Those that there are, as of `listedAtMs` or, while they are followed, as of now. Never by single reads. */
+  private nodes = new Map<string, Pick<Node, 'metadata' | 'spec'>>();
+  private listedAtMs = -Infinity;
+  private listing: Promise<void> | null = null;
   private followers = 0;
 
   constructor(
@@ -39,14 +45,21 @@ export class NodeAddresses {
       const known = this.known.get(name);
       return known === undefined || known.readAtMs < oldestMs;
     });
-    if (names.length > singleReads) {
-      for (const node of (await this.api.list<Node>(path)).items) this.learn(node);
-      return;
-    }
+    if (names.length > singleReads) return this.list();
     await Promise.all(names.map((name) => this.readOne(name)));
   }
 
-  /** Keeps the addresses fresh until `signal` aborts; `onChange` hears of nodes that got another one. */
+  /**
+   * How many could run such an instance (`count-hosts.ts`).
+   * @throws ApiFailure
+   */
+  async countHosts(placement: Pick<InstanceSpec, 'affinity' | 'toleration'>): Promise<number> {
+    const isFresh = this.followers > 0 ? this.listedAtMs > -Infinity : this.listedAtMs > Date.now() - freshForMs;
+    if (!isFresh) await this.list();
+    return countHosts(this.nodes.values(), placement);
+  }
+
+  /** Keeps what is known fresh until `signal` aborts; `onChange` hears of nodes that got another one. */
   async follow(onChange: (nodeName: string) => void, signal: AbortSignal): Promise<void> {
     const learn = (node: Node): void => {
       if (this.learn(node)) onChange(node.metadata?.name ?? '');
@@ -55,9 +68,17 @@ export class NodeAddresses {
       this.api,
       { path, query: {}, name: 'nodes' },
       {
-        onList: async (nodes) => nodes.forEach(learn),
+        onList: async (nodes) => {
+          this.replace(nodes);
+          nodes.forEach(learn);
+        },
         onEvent: (type, node) => {
-          if (type !== 'DELETED') learn(node);
+          if (type === 'DELETED') {
+            this.nodes.delete(node.metadata?.name ?? '');
+          } else {
+            this.keep(node);
+            learn(node);
+          }
         },
       },
       this.log,
@@ -68,6 +89,33 @@ export class NodeAddresses {
     } finally {
       this.followers--;
     }
+  }
+
+  /** One list for all who want it at the same time. */
+  private list(): Promise<void> {
+    this.listing ??= this.api
+      .list<Node>(path)
+      .then(({ items }) => {
+        this.replace(items);
+        for (const node of items) this.learn(node);
+      })
+      .finally(() => (this.listing = null));
+    return this.listing;
+  }
+
+  private replace(nodes: readonly Node[]): void {
+    this.nodes.clear();
+    for (const node of nodes) this.keep(node);
+    this.listedAtMs = Date.now();
+  }
+
+  /** Of a node's long text (images, conditions) only what decides where pods may run. */
+  private keep({ metadata, spec }: Node): void {
+    if (metadata?.name === undefined) return;
+    this.nodes.set(metadata.name, {
+      metadata: metadata.labels === undefined ? {} : { labels: metadata.labels },
+      ...(spec === undefined ? {} : { spec: { unschedulable: spec.unschedulable, taints: spec.taints } }),
+    });
   }
 
   private async readOne(name: string): Promise<void> {

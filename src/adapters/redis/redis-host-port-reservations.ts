@@ -1,0 +1,191 @@
+import type { Cluster, Redis } from 'ioredis';
+import { DomainError } from '../../domain/errors';
+import { chooseHostPorts, hostPortKey, type WantedHostPort } from '../../domain/room/choose-host-ports';
+import {
+  HostPortReservations,
+  refusedForMs,
+  type HeldHostPorts,
+  type HostPortHolder,
+  type HostPortsInUse,
+} from '../../ports/host-port-reservations';
+import { defineHostPortScripts, type RunHostPortScript } from './host-port-scripts';
+import { reachRedis } from './redis-rooms';
+import { hostPortKeys } from './room-keys';
+
+/** Choices that go along with one call: also in a range that is half full hardly any call is refused. */
+const choicesPerCall = 8;
+/** Each refusal after the first means that another room was given a number meanwhile: so many do not come in a row. */
+const mostCalls = 100;
+/** So that pings wait a few ms at most. */
+const roomsPerCall = 500;
+const pageSize = 1_000;
+
+const none: ReadonlySet<number> = new Set();
+
+/**
+ * Reservations in two hashes of Redis, `holders` and `counts`. A draw is made here and taken there: nearly always in one round
+ * trip, because it is blind; only after a refusal is it known what the others hold.
+ *
+ * @throws DomainError `room_store.unavailable` (unavailable) from every method while Redis cannot be reached or serve.
+ */
+export class RedisHostPortReservations extends HostPortReservations {
+  private readonly run: RunHostPortScript;
+
+  constructor(private readonly redis: Redis | Cluster) {
+    super();
+    const run = defineHostPortScripts(redis);
+    this.run = (name, args) => reachRedis(() => run(name, args));
+  }
+
+  async reserve(
+    room: HostPortHolder,
+    wanted: readonly WantedHostPort[],
+    { hosts, avoiding = none }: { hosts: number; avoiding?: ReadonlySet<number> },
+  ): Promise<number[]> {
+    if (wanted.length === 0) return [];
+    const protocols = [...new Set(wanted.map(({ protocol }) => protocol))];
+    const avoided = [...avoiding].flatMap((port) =>
+      protocols.map((protocol): [string, number] => [hostPortKey(protocol, port), Infinity]),
+    );
+    const ranges = rangesOf(wanted);
+    let holders: ReadonlyMap<string, number> = new Map(avoided);
+    for (let call = 1; call <= mostCalls; call++) {
+      const [outcome, ...told] = (await this.run('reserve-host-ports', [
+        keyOf(room),
+        hosts,
+        wanted.length,
+        choicesPerCall,
+        ...drawChoices({ wanted, holders, hosts }),
+        ...ranges,
+      ])) as [string, ...string[]];
+      if (outcome === 'taken') return told.map(portOf);
+      if (outcome === 'refused') {
+        holders = new Map([...pairsOf(told), ...avoided]);
+      } else if (fits(told, wanted) && !told.some((number) => avoiding.has(portOf(number)))) {
+        return told.map(portOf);
+      } else {
+        await this.releaseKeys([keyOf(room)], { refusedToo: true });
+      }
+    }
+    throw new DomainError(
+      'unavailable',
+      'room.host_ports_contended',
+      `Host ports for room "${room.id}" were taken by others as fast as they were drawn`,
+    );
+  }
+
+  async hold(rooms: readonly HostPortsInUse[]): Promise<void> {
+    await this.inPieces(rooms, (piece) =>
+      this.run(
+        'hold-host-ports',
+        piece.flatMap((room) => [keyOf(room), numbersOf(room.ports)]),
+      ),
+    );
+  }
+
+  release(rooms: readonly HostPortHolder[]): Promise<void> {
+    return this.releaseKeys(rooms.map(keyOf), { refusedToo: false });
+  }
+
+  async releaseScheduler(scheduler: string): Promise<void> {
+    const { holders } = await this.list();
+    const keys = holders.filter((holder) => holder.scheduler === scheduler).map(keyOf);
+    await this.releaseKeys(keys, { refusedToo: true });
+  }
+
+  async refuse(room: HostPortHolder): Promise<void> {
+    await this.run('refuse-host-ports', [keyOf(room), refusedForMs]);
+  }
+
+  async list(): Promise<{ nowMs: number; holders: HeldHostPorts[] }> {
+    return reachRedis(async () => {
+      const [seconds, microseconds] = await this.redis.time();
+      // A scan may answer an entry twice.
+      const found = new Map<string, string>();
+      let cursor = '0';
+      do {
+        const [next, entries] = await this.redis.hscan(hostPortKeys.holders, cursor, 'COUNT', pageSize);
+        for (const [key, text] of pairs(entries)) found.set(key, text);
+        cursor = next;
+      } while (cursor !== '0');
+      return {
+        nowMs: Number(seconds) * 1_000 + Math.floor(Number(microseconds) / 1_000),
+        holders: [...found].map(([key, text]) => readHolder(key, text)),
+      };
+    });
+  }
+
+  async recount(): Promise<{ repaired: number }> {
+    return { repaired: Number(await this.run('recount-host-ports', [])) };
+  }
+
+  private releaseKeys(keys: readonly string[], { refusedToo }: { refusedToo: boolean }): Promise<void> {
+    return this.inPieces(keys, (piece) => this.run('release-host-ports', [refusedToo ? 1 : 0, ...piece]));
+  }
+
+  private async inPieces<T>(all: readonly T[], work: (piece: readonly T[]) => Promise<unknown>): Promise<void> {
+    for (let start = 0; start < all.length; start += roomsPerCall) await work(all.slice(start, start + roomsPerCall));
+  }
+}
+
+/** For each choice and each that is wanted: the number, and how many are thought to hold it. */
+function drawChoices(facts: {
+  wanted: readonly WantedHostPort[];
+  holders: ReadonlyMap<string, number>;
+  hosts: number;
+}): (string | number)[] {
+  return Array.from({ length: choicesPerCall }, () =>
+    chooseHostPorts({ ...facts, random: Math.random }).flatMap((port, index) => {
+      const number = hostPortKey(facts.wanted[index]!.protocol, port);
+      return [number, facts.holders.get(number) ?? 0];
+    }),
+  ).flat();
+}
+
+/** Protocol, start and end of each range, once. */
+function rangesOf(wanted: readonly WantedHostPort[]): string[] {
+  const ranges = wanted.map(({ protocol, range }) => `${protocol.toUpperCase()} ${range.start} ${range.end}`);
+  return [...new Set(ranges)].flatMap((range) => range.split(' '));
+}
+
+function fits(numbers: readonly string[], wanted: readonly WantedHostPort[]): boolean {
+  return (
+    numbers.length === wanted.length &&
+    wanted.every(({ protocol, range }, index) => {
+      const port = portOf(numbers[index]!);
+      return numbers[index] === hostPortKey(protocol, port) && port >= range.start && port <= range.end;
+    })
+  );
+}
+
+function keyOf({ scheduler, id }: HostPortHolder): string {
+  return `${scheduler}/${id}`;
+}
+
+function numbersOf(ports: HostPortsInUse['ports']): string {
+  return ports.map(({ protocol, port }) => hostPortKey(protocol, port)).join(' ');
+}
+
+function portOf(number: string): number {
+  return Number(number.slice(number.indexOf('/') + 1));
+}
+
+function readHolder(key: string, text: string): HeldHostPorts {
+  const [sinceMs, refusedUntilMs, ...numbers] = text.split(' ');
+  const slash = key.indexOf('/');
+  return {
+    scheduler: key.slice(0, slash),
+    id: key.slice(slash + 1),
+    sinceMs: Number(sinceMs),
+    refusedUntilMs: Number(refusedUntilMs) || null,
+    ports: numbers.map((number) => ({ protocol: number.slice(0, number.indexOf('/')), port: portOf(number) })),
+  };
+}
+
+function pairsOf(told: readonly string[]): [string, number][] {
+  return pairs(told).map(([number, count]) => [number, Number(count)]);
+}
+
+function pairs(flat: readonly string[]): [string, string][] {
+  return flat.flatMap((text, place) => (place % 2 === 0 ? [[text, flat[place + 1] ?? ''] as [string, string]] : []));
+}

@@ -1,0 +1,57 @@
+import { failureReason, type FailureReason } from './failure-reason';
+import type { InstanceStatus } from './room';
+
+const said = (
+  status: InstanceStatus,
+  description = '',
+  placementProblem: 'host_ports' | 'resources' | 'placement' | null = null,
+) => failureReason({ status, description, placementProblem });
+
+describe('why an instance failed', () => {
+  it.each<[string, FailureReason]>([
+    ['ErrImagePull: rpc error: not found', 'image_pull'],
+    ['ImagePullBackOff: Back-off pulling image "game:1"', 'image_pull'],
+    ['ErrImageNeverPull', 'image_pull'],
+    ['ErrImagePullBackOff', 'image_pull'],
+    ['InvalidImageName: couldn’t parse', 'image_pull'],
+    ['ErrInvalidImageName', 'image_pull'],
+    ['ImageInspectError', 'image_pull'],
+    ['RegistryUnavailable', 'image_pull'],
+    ['SignatureValidationFailed', 'image_pull'],
+    ['CreateContainerConfigError: secret "keys" not found', 'config'],
+    ['CreateContainerError: container "room" in /srv: spawn ENOENT', 'config'],
+    ['RunContainerError: exec: "./game": no such file', 'config'],
+    ['PreCreateHookError', 'config'],
+    ['PreStartHookError', 'config'],
+    ['PostStartHookError', 'config'],
+    ['ContainerCannotRun', 'config'],
+    ['StartError', 'config'],
+    ['CrashLoopBackOff: back-off 10s restarting failed container=room', 'crash_loop'],
+    ['OOMKilled', 'oom_killed'],
+    ['PodFailed: container "room" ended with code 137 (OOMKilled)', 'oom_killed'],
+    ['Error', 'exit'],
+    ['PodFailed: container "room" ended with code 3: panic', 'exit'],
+    ['container "room" exited with code 1', 'exit'],
+    ['container "room" killed by SIGKILL', 'exit'],
+    ['PodFailed: Evicted: The node was low on resource: memory', 'evicted'],
+    ['PodFailed: Preempting: Preempted in order to admit critical pod', 'evicted'],
+    ['PodFailed: Terminated: Pod was terminated in response to imminent node shutdown.', 'node_lost'],
+    ['PodFailed: NodeLost: Node node-1 which was running the pod is unresponsive', 'node_lost'],
+    ['PodUnknown', 'node_lost'],
+    ['ContainerStatusUnknown: The container could not be located', 'node_lost'],
+    ['PodFailed: NodePorts: Pod Predicate NodePorts failed', 'unschedulable_host_ports'],
+    ['PodFailed: OutOfcpu: Node didn’t have enough resource: cpu', 'unschedulable_resources'],
+    ['PodFailed: NodeAffinity: Predicate NodeAffinity failed', 'unschedulable_placement'],
+    ['PodFailed', 'other'],
+    ['UnexpectedPodPhase: Dreaming', 'other'],
+    ['', 'other'],
+  ])('is of %j: %s', (description, reason) => expect(said('error', description)).toBe(reason));
+
+  it.each(['host_ports', 'resources', 'placement'] as const)('is, while it waits for a machine, its %s', (problem) => {
+    expect(said('pending', 'Unschedulable: 0/3 nodes are available', problem)).toBe(`unschedulable_${problem}`);
+  });
+
+  it.each<InstanceStatus>(['unknown', 'pending', 'ready', 'terminating'])('is nothing while it is %s', (status) => {
+    expect(said(status, 'CrashLoopBackOff')).toBeNull();
+  });
+});

@@ -1,0 +1,4 @@
+import { openRedisHostPortReservations } from '../support/open-redis-host-port-reservations';
+import { describeHostPortReservations } from './host-port-reservations.contract';
+
+describeHostPortReservations('RedisHostPortReservations', () => openRedisHostPortReservations());
