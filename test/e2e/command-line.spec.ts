@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { startTestPostgres, startTestRedis } from '../support/embedded-servers';
+import { eventually } from '../support/eventually';
 import { MaestroProcess, freePorts, temporaryStateDirectory } from '../support/maestro-process';
 import { roles } from '../../src/roles/role';
 
@@ -60,6 +61,36 @@ describe('the command line', () => {
     ],
     ['a bad value', ['start'], { MAESTRO_ROOMSAPI_PORT: '99999' }, /MAESTRO_ROOMSAPI_PORT: must be a port number/],
     ['a configuration file that is not there', ['migrate', '-c', '/nowhere.yaml'], {}, /\/nowhere\.yaml/],
+    [
+      'rooms as pods of no cluster',
+      ['start', '--role', 'worker'],
+      { MAESTRO_RUNTIME: 'kubernetes' },
+      /Nothing says where the Kubernetes cluster is: set .*_INCLUSTER, .*_KUBECONFIG or .*_MASTERURL, or KUBECONFIG/,
+    ],
+    [
+      'a kubeconfig that is not there',
+      ['start', '--role', 'worker'],
+      { MAESTRO_RUNTIME: 'kubernetes', KUBECONFIG: '/nowhere/config' },
+      /The kubeconfig \/nowhere\/config cannot be read: ENOENT/,
+    ],
+    [
+      'a kubeconfig that says nothing',
+      ['start', '--role', 'worker'],
+      { MAESTRO_RUNTIME: 'kubernetes', KUBECONFIG: '/dev/null' },
+      /The kubeconfig \/dev\/null cannot be read: it is empty/,
+    ],
+    [
+      'a kubeconfig without context',
+      ['start', '--role', 'worker'],
+      { MAESTRO_RUNTIME: 'kubernetes', KUBECONFIG: join(__dirname, '../../package.json') },
+      /The kubeconfig has no current context with a cluster/,
+    ],
+    [
+      'the cluster around it, where there is none',
+      ['start', '--role', 'worker'],
+      { MAESTRO_RUNTIME: 'kubernetes', MAESTRO_ADAPTERS_RUNTIME_KUBERNETES_INCLUSTER: 'true' },
+      /this process runs in no pod/,
+    ],
   ])(
     'answers %s with one clear line and a non-zero exit',
     async (_case, arguments_, environment, message) => {
@@ -154,6 +185,39 @@ describe('the command line', () => {
     },
     60_000,
   );
+
+  it('takes KUBECONFIG for somebody else’s while rooms are processes of this machine', async () => {
+    const environment = { ...databases, KUBECONFIG: '/nowhere/config' };
+    const started = new MaestroProcess(['start', '--role', 'worker'], await freePorts(), environment);
+    await started.ready();
+    expect(started.output).not.toMatch(/pods|kubeconfig/i);
+    expect(await started.stop()).toEqual({ code: 0, signal: null });
+  }, 60_000);
+
+  it('starts while the cluster is away, says so, and is ready for what needs none', async () => {
+    const environment = {
+      ...databases,
+      MAESTRO_RUNTIME: 'kubernetes',
+      MAESTRO_ADAPTERS_RUNTIME_KUBERNETES_MASTERURL: 'http://127.0.0.1:1',
+    };
+    const [worker, api] = await Promise.all(
+      ['worker', 'rooms-api'].map(
+        async (role) => new MaestroProcess(['start', '--role', role], await freePorts(), environment),
+      ),
+    );
+    await api!.ready();
+    await eventually(
+      async () => {
+        expect(await worker!.readiness()).toBe(503);
+        expect(worker!.output).toContain('"failed":["runtime: Kubernetes did not list pods: connect ECONNREFUSED');
+        const complaints = worker!.output.split('\n').filter((line) => line.includes('the runtime cannot be used now'));
+        expect(complaints).toEqual([expect.stringContaining('connect ECONNREFUSED 127.0.0.1:1')]);
+      },
+      { timeoutMs: 30_000, everyMs: 100 },
+    );
+    expect(api!.output).not.toContain('cannot be used');
+    for (const each of [worker!, api!]) expect(await each.stop()).toEqual({ code: 0, signal: null });
+  }, 90_000);
 
   it('takes v10’s MAESTRO_API_PORT as the port of the one API role that runs', async () => {
     const ports = await freePorts();

@@ -193,8 +193,10 @@ describe.each(['auto', 'js'] as const)('the doorbell on Redis (%s)', (kind) => {
   describe('whose ring was taken by a worker that is killed', () => {
     /** Takes a ring and neither renews its lock nor answers, as who is gone. */
     const takenByTheDead = async (kind: WakeUpKind, take: (dead: Worker) => Promise<unknown>): Promise<void> => {
+      // BullMQ leaves a connection that it was given open.
+      const connection = bell.redis.duplicate();
       const dead = new Worker(wakeUpQueues[kind], null, {
-        connection: bell.redis.duplicate(),
+        connection,
         prefix: bullPrefix,
         ...killedTimes,
       });
@@ -203,6 +205,7 @@ describe.each(['auto', 'js'] as const)('the doorbell on Redis (%s)', (kind) => {
         expect(await bell.queues[kind].getJobCounts('active')).toEqual({ active: 1 });
       } finally {
         await dead.close(true);
+        connection.disconnect();
       }
     };
     const killedTimes = { lockDuration: 400, stalledInterval: 200 };

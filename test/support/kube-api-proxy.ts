@@ -74,9 +74,11 @@ export class KubeApiProxy {
     this.faults.push({ matches, times, answer: { status, headers, body } });
   }
 
-  /** The next `times` matching lists have nothing in them. */
-  emptyLists(times: number, matches: Fault['matches']): void {
-    this.faults.push({ matches, times, answer: null, empties: true });
+  /** Matching lists have nothing in them, until it is stopped. */
+  emptyLists(matches: Fault['matches']): { stop(): void } {
+    const fault: Fault = { matches, times: Infinity, answer: null, empties: true };
+    this.faults.push(fault);
+    return { stop: () => void (fault.times = 0) };
   }
 
   /** Those too that are just being opened. */

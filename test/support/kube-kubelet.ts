@@ -91,11 +91,13 @@ export class KubeKubelet {
     throw new Error(`nothing runs for pod ${pod}`);
   }
 
-  /** Pods for which something runs. */
-  runningPods(): string[] {
+  /** Pods of a namespace for which something runs. */
+  runningPods(namespace: string): string[] {
     return [...this.running.entries()]
       .filter(([, { containers }]) => [...containers.values()].some(({ child }) => child !== null))
-      .map(([uid]) => this.pods.get(uid)?.metadata?.name ?? uid)
+      .map(([uid]) => this.pods.get(uid)?.metadata)
+      .filter((metadata) => metadata?.namespace === namespace)
+      .map((metadata) => metadata?.name ?? '')
       .sort();
   }
 

@@ -24,8 +24,8 @@ export async function openRedisHostPortReservations(
     passTime: (ms) => passHostPortTime(redis, ms),
     readCounts: () => readHostPortCounts(redis),
     breakCounts: async () => {
-      await redis.hset(hostPortKeys.counts, 'UDP/9', 3, 'TCP/1', 7);
-      await redis.hdel(hostPortKeys.counts, 'TCP/2');
+      await redis.setrange(hostPortKeys.counts, (65_536 + 9) * 4, '0003');
+      await redis.setrange(hostPortKeys.counts, 1 * 4, '00070000');
     },
     close: async () => {
       await Promise.all(connections.map((connection) => closeRedisConnection(connection)));
@@ -45,6 +45,11 @@ export async function passHostPortTime(redis: Redis, ms: number): Promise<void> 
 
 /** How many hold each number, as the store counts. */
 export async function readHostPortCounts(redis: Redis): Promise<Record<string, number>> {
-  const counts = await redis.hgetall(hostPortKeys.counts);
-  return Object.fromEntries(Object.entries(counts).map(([number, count]) => [number, Number(count)]));
+  const text = (await redis.get(hostPortKeys.counts)) ?? '';
+  const counts: Record<string, number> = {};
+  for (let place = 0; place < text.length / 4; place++) {
+    const count = Number(text.slice(place * 4, place * 4 + 4)) || 0;
+    if (count > 0) counts[`${['TCP', 'UDP', 'SCTP'][Math.floor(place / 65_536)]}/${place % 65_536}`] = count;
+  }
+  return counts;
 }

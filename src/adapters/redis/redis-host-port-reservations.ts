@@ -1,6 +1,11 @@
 import type { Cluster, Redis } from 'ioredis';
 import { DomainError } from '../../domain/errors';
-import { chooseHostPorts, hostPortKey, type WantedHostPort } from '../../domain/room/choose-host-ports';
+import {
+  chooseHostPorts,
+  hostPortKey,
+  type CountHolders,
+  type WantedHostPort,
+} from '../../domain/room/choose-host-ports';
 import {
   HostPortReservations,
   refusedForMs,
@@ -23,7 +28,7 @@ const pageSize = 1_000;
 const none: ReadonlySet<number> = new Set();
 
 /**
- * Reservations in two hashes of Redis, `holders` and `counts`. A draw is made here and taken there: nearly always in one round
+ * Reservations in Redis: a hash of `holders`, and `counts` of all ports. A draw is made here and taken there: nearly always in one round
  * trip, because it is blind; only after a refusal is it known what the others hold.
  *
  * @throws DomainError `room_store.unavailable` (unavailable) from every method while Redis cannot be reached or serve.
@@ -43,12 +48,9 @@ export class RedisHostPortReservations extends HostPortReservations {
     { hosts, avoiding = none }: { hosts: number; avoiding?: ReadonlySet<number> },
   ): Promise<number[]> {
     if (wanted.length === 0) return [];
-    const protocols = [...new Set(wanted.map(({ protocol }) => protocol))];
-    const avoided = [...avoiding].flatMap((port) =>
-      protocols.map((protocol): [string, number] => [hostPortKey(protocol, port), Infinity]),
-    );
     const ranges = rangesOf(wanted);
-    let holders: ReadonlyMap<string, number> = new Map(avoided);
+    let held: CountHolders = () => 0;
+    const holders: CountHolders = (protocol, port) => (avoiding.has(port) ? Infinity : held(protocol, port));
     for (let call = 1; call <= mostCalls; call++) {
       const [outcome, ...told] = (await this.run('reserve-host-ports', [
         keyOf(room),
@@ -56,11 +58,11 @@ export class RedisHostPortReservations extends HostPortReservations {
         wanted.length,
         choicesPerCall,
         ...drawChoices({ wanted, holders, hosts }),
-        ...ranges,
+        ...ranges.flatMap(({ protocol, start, end }) => [protocol, start, end]),
       ])) as [string, ...string[]];
       if (outcome === 'taken') return told.map(portOf);
       if (outcome === 'refused') {
-        holders = new Map([...pairsOf(told), ...avoided]);
+        held = countsOf(ranges, told);
       } else if (fits(told, wanted) && !told.some((number) => avoiding.has(portOf(number)))) {
         return told.map(portOf);
       } else {
@@ -116,6 +118,12 @@ export class RedisHostPortReservations extends HostPortReservations {
   }
 
   async recount(): Promise<{ repaired: number }> {
+    const [{ holders }, counts] = await Promise.all([
+      this.list(),
+      reachRedis(() => this.redis.get(hostPortKeys.counts)),
+    ]);
+    // What changes meanwhile looks wrong too. The script sees one moment, but everybody waits for it: only where there is a doubt.
+    if (isCountedRight(holders, counts ?? '')) return { repaired: 0 };
     return { repaired: Number(await this.run('recount-host-ports', [])) };
   }
 
@@ -131,21 +139,63 @@ export class RedisHostPortReservations extends HostPortReservations {
 /** For each choice and each that is wanted: the number, and how many are thought to hold it. */
 function drawChoices(facts: {
   wanted: readonly WantedHostPort[];
-  holders: ReadonlyMap<string, number>;
+  holders: CountHolders;
   hosts: number;
 }): (string | number)[] {
   return Array.from({ length: choicesPerCall }, () =>
     chooseHostPorts({ ...facts, random: Math.random }).flatMap((port, index) => {
-      const number = hostPortKey(facts.wanted[index]!.protocol, port);
-      return [number, facts.holders.get(number) ?? 0];
+      const protocol = facts.wanted[index]!.protocol.toUpperCase();
+      return [hostPortKey(protocol, port), facts.holders(protocol, port)];
     }),
   ).flat();
 }
 
-/** Protocol, start and end of each range, once. */
-function rangesOf(wanted: readonly WantedHostPort[]): string[] {
-  const ranges = wanted.map(({ protocol, range }) => `${protocol.toUpperCase()} ${range.start} ${range.end}`);
-  return [...new Set(ranges)].flatMap((range) => range.split(' '));
+interface ProtocolRange {
+  /** In capitals. */
+  protocol: string;
+  start: number;
+  end: number;
+}
+
+/** Each range once. */
+function rangesOf(wanted: readonly WantedHostPort[]): ProtocolRange[] {
+  const ranges = wanted.map(({ protocol, range }) => ({ protocol: protocol.toUpperCase(), ...range }));
+  return [...new Map(ranges.map((range) => [`${range.protocol} ${range.start} ${range.end}`, range])).values()];
+}
+
+/** Out of what the script read of each range. */
+function countsOf(ranges: readonly ProtocolRange[], texts: readonly string[]): CountHolders {
+  const counts = ranges.map(({ start, end }, index) =>
+    Uint16Array.from({ length: end - start + 1 }, (_, place) => countAt(texts[index]!, place)),
+  );
+  return (protocol, port) => {
+    const index = ranges.findIndex((range) => range.protocol === protocol && port >= range.start && port <= range.end);
+    return counts[index]?.[port - ranges[index]!.start] ?? 0;
+  };
+}
+
+/** As `host-port-prelude.lua` has them. */
+const countWidth = 4;
+const ports = 65_536;
+const protocols = ['TCP', 'UDP', 'SCTP'];
+
+function countAt(text: string, place: number): number {
+  return Number(text.slice(place * countWidth, (place + 1) * countWidth)) || 0;
+}
+
+function isCountedRight(holders: readonly HeldHostPorts[], counts: string): boolean {
+  const right = new Map<number, number>();
+  let end = counts.length / countWidth;
+  for (const { ports: held } of holders) {
+    for (const { protocol, port } of held) {
+      const index = protocols.indexOf(protocol);
+      const place = (index < 0 ? protocols.length : index) * ports + port;
+      right.set(place, (right.get(place) ?? 0) + 1);
+      end = Math.max(end, place + 1);
+    }
+  }
+  for (let place = 0; place < end; place++) if (countAt(counts, place) !== (right.get(place) ?? 0)) return false;
+  return true;
 }
 
 function fits(numbers: readonly string[], wanted: readonly WantedHostPort[]): boolean {
@@ -180,10 +230,6 @@ function readHolder(key: string, text: string): HeldHostPorts {
     refusedUntilMs: Number(refusedUntilMs) || null,
     ports: numbers.map((number) => ({ protocol: number.slice(0, number.indexOf('/')), port: portOf(number) })),
   };
-}
-
-function pairsOf(told: readonly string[]): [string, number][] {
-  return pairs(told).map(([number, count]) => [number, Number(count)]);
 }
 
 function pairs(flat: readonly string[]): [string, string][] {

@@ -80,7 +80,7 @@ export const hearingKey = `${keyPrefix}${partitionTag(0)}:hearing`;
 export const hostPortKeys = {
   /** Hash: `<scheduler>/<room>` -> since when (ms), until when although they were refused (ms; 0 = never), `UDP/60001 TCP/...`. */
   holders: `${keyPrefix}{host-ports}:holders`,
-  /** Hash: `UDP/60001` -> how many hold it; absent = nobody. */
+  /** String: how many hold each number, four digits each, by protocol and port (`scripts/host-port-prelude.lua`). */
   counts: `${keyPrefix}{host-ports}:counts`,
 } as const;
 

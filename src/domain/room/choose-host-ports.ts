@@ -9,10 +9,13 @@ export interface WantedHostPort {
   range: PortRange;
 }
 
+/** `protocol` in capitals. */
+export type CountHolders = (protocol: string, port: number) => number;
+
 export interface HostPortFacts {
   wanted: readonly WantedHostPort[];
-  /** How many rooms hold a number, by `hostPortKey`; absent: none. `Infinity` for one that must not be had at all. */
-  holders: ReadonlyMap<string, number>;
+  /** How many rooms hold a number; `Infinity` for one that must not be had at all. */
+  holders: CountHolders;
   /** Machines that could run the room: so many rooms may hold a number, because no two of them can share a machine. */
   hosts: number;
   /** Answers a number from 0 to 1. */
@@ -65,22 +68,20 @@ export function wantedHostPorts(
 export function chooseHostPorts({ wanted, holders, hosts, random }: HostPortFacts): number[] {
   /** Which of the wanted ports was given a number, by key. */
   const given = new Map<string, number>();
-  const heldBy = (key: string): number => holders.get(key) ?? 0;
-
   /** A number that at most so many rooms hold, and this one not yet. */
-  const draw = ({ protocol, range: { start, end } }: WantedHostPort, mostHolders: number): number | undefined => {
+  const draw = (port: WantedHostPort, mostHolders: number): number | undefined => {
+    const { start, end } = port.range;
+    const protocol = port.protocol.toUpperCase();
     const size = end - start + 1;
     const pick = (count: number): number => Math.min(Math.floor(random() * count), count - 1);
-    const isFree = (port: number): boolean => {
-      const key = hostPortKey(protocol, port);
-      return heldBy(key) <= mostHolders && !given.has(key);
-    };
+    const isFree = (number: number): boolean =>
+      holders(protocol, number) <= mostHolders && !given.has(hostPortKey(protocol, number));
     for (let draws = 0; draws < blindDraws && size > 0; draws++) {
-      const port = start + pick(size);
-      if (isFree(port)) return port;
+      const number = start + pick(size);
+      if (isFree(number)) return number;
     }
     const free: number[] = [];
-    for (let port = start; port <= end; port++) if (isFree(port)) free.push(port);
+    for (let number = start; number <= end; number++) if (isFree(number)) free.push(number);
     return free[pick(free.length)];
   };
 
@@ -94,7 +95,8 @@ export function chooseHostPorts({ wanted, holders, hosts, random }: HostPortFact
       return true;
     }
     for (const [key, owner] of [...given]) {
-      if (!isWithin(key, port) || tried.has(key) || heldBy(key) > mostHolders) continue;
+      if (!isWithin(key, port) || tried.has(key)) continue;
+      if (holders(port.protocol.toUpperCase(), portOf(key)) > mostHolders) continue;
       tried.add(key);
       if (place(owner, mostHolders, tried)) {
         given.set(key, index);
@@ -104,18 +106,24 @@ export function chooseHostPorts({ wanted, holders, hosts, random }: HostPortFact
     return false;
   };
 
-  const levels = levelsOf(holders, hosts);
+  let levels: number[] | undefined;
   for (const [index, port] of wanted.entries()) {
+    if (place(index, 0, new Set())) continue;
+    levels ??= levelsOf({ wanted, holders, hosts });
     if (!levels.some((mostHolders) => place(index, mostHolders, new Set()))) throw exhausted(port, holders, hosts);
   }
   const chosen = new Map([...given].map(([key, index]) => [index, portOf(key)]));
   return wanted.map((_, index) => chosen.get(index) ?? 0);
 }
 
-/** How many rooms may hold a number that is given, from the fewest on: only what makes a difference. */
-function levelsOf(holders: ReadonlyMap<string, number>, hosts: number): number[] {
-  const counts = new Set([0, ...[...holders.values()].filter((count) => count < hosts)]);
-  return [...counts].sort((a, b) => a - b);
+/** How many rooms may hold a number that is given again, from the fewest on: only what makes a difference. */
+function levelsOf({ wanted, holders, hosts }: Pick<HostPortFacts, 'wanted' | 'holders' | 'hosts'>): number[] {
+  const counts = new Set<number>();
+  for (const { protocol, range } of wanted) {
+    const upper = protocol.toUpperCase();
+    for (let port = range.start; port <= range.end; port++) counts.add(holders(upper, port));
+  }
+  return [...counts].filter((count) => count > 0 && count < hosts).sort((a, b) => a - b);
 }
 
 function isWithin(key: string, { protocol, range }: WantedHostPort): boolean {
@@ -129,13 +137,13 @@ function portOf(key: string): number {
 
 function exhausted(
   { container, name, protocol, range }: WantedHostPort,
-  holders: ReadonlyMap<string, number>,
+  holders: CountHolders,
   hosts: number,
 ): DomainError {
   const size = range.end - range.start + 1;
   let held = 0;
   for (let port = range.start; port <= range.end; port++) {
-    if ((holders.get(hostPortKey(protocol, port)) ?? 0) >= hosts) held++;
+    if (holders(protocol.toUpperCase(), port) >= hosts) held++;
   }
   const limit =
     hosts === 1

@@ -5,25 +5,22 @@
 local right = {}
 for _, text in ipairs(redis.call('HVALS', HOLDERS)) do
   for number in string.gmatch(string.match(text, '^%d+ %d+ (.*)$') or '', '%S+') do
-    right[number] = (right[number] or 0) + 1
+    local place = countPlace(string.match(number, '^(.*)/(%d+)$'))
+    right[place] = (right[place] or 0) + 1
   end
 end
 local repaired = 0
-local counts = redis.call('HGETALL', COUNTS)
-for place = 1, #counts, 2 do
-  local number = counts[place]
-  if right[number] ~= tonumber(counts[place + 1]) then
+local counts = redis.call('GETRANGE', COUNTS, 0, -1)
+for place = 0, #counts - 1, COUNT_WIDTH do
+  local count = tonumber(string.sub(counts, place + 1, place + COUNT_WIDTH)) or 0
+  if count ~= (right[place] or 0) then
     repaired = repaired + 1
-    if right[number] then
-      redis.call('HSET', COUNTS, number, digits(right[number]))
-    else
-      redis.call('HDEL', COUNTS, number)
-    end
+    setCount(place, right[place] or 0)
   end
-  right[number] = nil
+  right[place] = nil
 end
-for number, count in pairs(right) do
+for place, count in pairs(right) do
   repaired = repaired + 1
-  redis.call('HSET', COUNTS, number, digits(count))
+  setCount(place, count)
 end
 return repaired
