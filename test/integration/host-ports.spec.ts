@@ -260,7 +260,7 @@ describe('the watcher', () => {
     };
     const options = { ended: new Set<string>(), recounts: false };
     const first = await callsOf(() => drift.repair(instances, options));
-    expect(first.scripts).toBeLessThanOrEqual(7);
+    expect(first.scripts).toBeLessThanOrEqual(16);
     expect(Object.keys(await counts())).toHaveLength(3_000);
     const second = await callsOf(() => drift.repair(instances, options));
     expect(second.scripts).toBe(0);

@@ -104,6 +104,12 @@ describeOnKubernetes('a fleet of pods under faults', (source) => {
     return [...everMade.values()].filter((name) => name === scheduler).length;
   }
 
+  function countOf(words: string[]): Record<string, number> {
+    return Object.fromEntries(
+      [...new Set(words)].map((word) => [word, words.filter((other) => other === word).length]),
+    );
+  }
+
   /** Resolves in the moment in which there are so many, so that the others are still to come. */
   async function hasMade(scheduler: string, amount: number): Promise<void> {
     await new Promise<void>((done) => {
@@ -119,7 +125,7 @@ describeOnKubernetes('a fleet of pods under faults', (source) => {
   async function isWhole(scheduler: string, amount: number): Promise<void> {
     await soon(async () => {
       const rooms = await roomsOf(scheduler);
-      expect(rooms.filter(({ instance }) => instance.status === 'ready')).toHaveLength(amount);
+      expect(countOf(rooms.map(({ instance }) => instance.status))).toEqual({ ready: amount });
       const pods = await podsOf(scheduler);
       expect(pods.map(({ metadata }) => metadata?.name).sort()).toEqual(rooms.map(({ id }) => id).sort());
       const open = (await operationsOf(scheduler)).filter(({ status }) => ['pending', 'in_progress'].includes(status));

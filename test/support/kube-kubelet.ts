@@ -239,17 +239,22 @@ export class KubeKubelet {
       return;
     }
     // Until the watch tells it, so that the next pod does not get the same ports.
-    this.pods.set(uid, { ...pod, spec: { ...pod.spec, nodeName: node } });
+    const assumed = { ...pod, spec: { ...pod.spec, nodeName: node } };
+    this.pods.set(uid, assumed);
     const body = {
       apiVersion: 'v1',
       kind: 'Binding',
       metadata: { name: pod.metadata?.name },
       target: { kind: 'Node', name: node },
     };
-    const { status } = await this.machine.call('POST', `${pathOf(pod)}/binding`, body);
-    if (status < 300 || status === 404 || status === 409) return;
-    this.pods.set(uid, pod);
-    throw new Error(`not bound: ${status}`);
+    try {
+      const { status } = await this.machine.call('POST', `${pathOf(pod)}/binding`, body);
+      if (status >= 300 && status !== 404 && status !== 409) throw new Error(`not bound: ${status}`);
+    } catch (error) {
+      // It may be bound all the same, and the watch have told so already.
+      if (this.pods.get(uid) === assumed) this.pods.set(uid, pod);
+      throw error;
+    }
   }
 
   private podsOn(node: string): Pod[] {

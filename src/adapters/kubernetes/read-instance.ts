@@ -30,7 +30,8 @@ export function readPod(pod: Pod): PodReading {
       hostPorts: ports,
       placementProblem: said.status === 'pending' ? (placementProblem(pod)?.problem ?? null) : null,
       // Both, because a scheduler may keep its idle rooms from being moved as well, and whoever edits one undoes the half of it.
-      isProtected: metadata.annotations?.[safeToEvictAnnotation] === 'false' && metadata.labels?.[matchLabel] === 'true',
+      isProtected:
+        metadata.annotations?.[safeToEvictAnnotation] === 'false' && metadata.labels?.[matchLabel] === 'true',
     },
     nodeName: isTakenByKubelet(pod) ? (spec?.nodeName ?? null) : null,
     ports,

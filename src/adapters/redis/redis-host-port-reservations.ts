@@ -22,7 +22,7 @@ const choicesPerCall = 8;
 /** Each refusal after the first means that another room was given a number meanwhile: so many do not come in a row. */
 const mostCalls = 100;
 /** So that pings wait a few ms at most. */
-const roomsPerCall = 500;
+const roomsPerCall = 200;
 const pageSize = 1_000;
 
 const none: ReadonlySet<number> = new Set();
@@ -176,11 +176,19 @@ function countsOf(ranges: readonly ProtocolRange[], texts: readonly string[]): C
 
 /** As `host-port-prelude.lua` has them. */
 const countWidth = 4;
+const zero = '0'.charCodeAt(0);
 const ports = 65_536;
 const protocols = ['TCP', 'UDP', 'SCTP'];
 
 function countAt(text: string, place: number): number {
-  return Number(text.slice(place * countWidth, (place + 1) * countWidth)) || 0;
+  let count = 0;
+  for (let digit = 0; digit < countWidth; digit++) {
+    const value = text.charCodeAt(place * countWidth + digit) - zero;
+    // Beyond the end, or never written.
+    if (!(value >= 0)) return 0;
+    count = count * 10 + value;
+  }
+  return count;
 }
 
 function isCountedRight(holders: readonly HeldHostPorts[], counts: string): boolean {

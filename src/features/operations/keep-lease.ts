@@ -30,6 +30,7 @@ export function keepLease(lease: LeaseToKeep): () => void {
   const lose = (): void => {
     if (stopped || isLost) return;
     isLost = true;
+    clearInterval(renewal);
     lease.onLost();
   };
   const heldSince = (renewedAt: number): void => {
@@ -49,7 +50,7 @@ export function keepLease(lease: LeaseToKeep): () => void {
   };
   heldSince(lease.askedAt);
   const renewal = setInterval(() => {
-    if (renewing || isLost) return;
+    if (renewing) return;
     renewing = true;
     void renew().finally(() => (renewing = false));
   }, renewAfterMs);

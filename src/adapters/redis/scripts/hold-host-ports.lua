@@ -1,5 +1,5 @@
 -- Input:  KEYS holders, counts
---         ARGV for each room: holder, its numbers as one text ('' = it uses none); at most 500 rooms
+--         ARGV for each room: holder, its numbers as one text ('' = it uses none); at most 200 rooms
 -- Output: how many were known otherwise, or not at all
 -- Atomic because: between what a room held and what it holds now nobody may be given either.
 

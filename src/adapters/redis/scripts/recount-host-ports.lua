@@ -11,13 +11,16 @@ for _, text in ipairs(redis.call('HVALS', HOLDERS)) do
 end
 local repaired = 0
 local counts = redis.call('GETRANGE', COUNTS, 0, -1)
-for place = 0, #counts - 1, COUNT_WIDTH do
-  local count = tonumber(string.sub(counts, place + 1, place + COUNT_WIDTH)) or 0
-  if count ~= (right[place] or 0) then
+-- From one that is not nought to the next: most are.
+local found = string.find(counts, '[1-9]')
+while found do
+  local place = math.floor((found - 1) / COUNT_WIDTH) * COUNT_WIDTH
+  if tonumber(string.sub(counts, place + 1, place + COUNT_WIDTH)) ~= (right[place] or 0) then
     repaired = repaired + 1
     setCount(place, right[place] or 0)
   end
   right[place] = nil
+  found = string.find(counts, '[1-9]', place + COUNT_WIDTH + 1)
 end
 for place, count in pairs(right) do
   repaired = repaired + 1

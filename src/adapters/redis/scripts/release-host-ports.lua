@@ -1,5 +1,5 @@
 -- Input:  KEYS holders, counts
---         ARGV also those that were refused (0|1), holder, ... (at most 500)
+--         ARGV also those that were refused (0|1), holder, ... (at most 200)
 -- Output: how many held something that is free now
 -- Atomic because: a number is free in the moment in which nobody holds it.
 

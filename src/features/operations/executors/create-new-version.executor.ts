@@ -249,10 +249,7 @@ export class CreateNewVersionExecutor extends Executor<'create_new_scheduler_ver
         `another version change of scheduler ${name} is open: version ${version} is not made`,
       );
     }
-    return [
-      ...ignoredKeysRemarks(input.definition),
-      `enqueued switch active version operation with id: ${next.id}`,
-    ];
+    return [...ignoredKeysRemarks(input.definition), `enqueued switch active version operation with id: ${next.id}`];
   }
 }
 
