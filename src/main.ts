@@ -34,7 +34,9 @@ function program(): Command {
       if (!(await importFromV10(options))) process.exitCode = 1;
     });
   withGlobals(command.command('adopt'))
-    .description('take over the rooms that a Maestro v10 runs on Kubernetes, without ending one; stop v10’s worker first')
+    .description(
+      'take over the rooms that a Maestro v10 runs on Kubernetes, without ending one; stop v10’s worker first',
+    )
     .option('--scheduler <name...>', 'of these schedulers')
     .option('--all', 'of every scheduler that is here')
     .option('--dry-run', 'tell what would become of each scheduler, and write nothing')

@@ -7,7 +7,7 @@ import type { Instance } from '../../src/domain/room/room';
 import type { RoomStore } from '../../src/ports/room-store';
 import type { InstanceSpec, RuntimeInstance } from '../../src/ports/runtime';
 import { bootRoles } from '../../src/roles/boot-roles';
-import { openResources, type ProcessResources } from '../../src/roles/process-resources';
+import { openResources } from '../../src/roles/process-resources';
 import type { Role } from '../../src/roles/role';
 import { startTestPostgres, startTestRedis } from './embedded-servers';
 import { FakeRuntime } from './fake-runtime';
@@ -70,7 +70,7 @@ export async function startMaestroInProcess(
       bootRoles(roles, {
         ...resources,
         config: configOn(ports),
-        runtime: runtime as unknown as ProcessResources['runtime'],
+        runtime: runtime,
       }),
     );
     closers.push(() => running.stopAll());
