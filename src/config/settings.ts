@@ -487,7 +487,7 @@ export const settings = {
     key: 'services.roomManager.roomDeletionTimeoutMillis',
     schema: duration('ms'),
     default: '120000',
-    help: 'how long a terminating room may take to go',
+    help: 'how long a terminating room may take to go, beyond its grace period',
   }),
   roomDrainConfirmMs: required({
     key: 'services.roomManager.roomDrainConfirmMillis',

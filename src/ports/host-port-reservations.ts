@@ -9,6 +9,8 @@ export interface HostPortHolder {
 
 /** What the runtime says that a room's instance holds, whether it was reserved or not. */
 export interface HostPortsInUse extends HostPortHolder {
+  /** The machines that may run it (`Runtime.poolOf`). */
+  pool: string;
   ports: readonly Pick<RoomPort, 'protocol' | 'port'>[];
 }
 
@@ -26,10 +28,11 @@ export const refusedForMs = 300_000;
 /**
  * Which rooms hold which ports of their hosts, over all schedulers, because their ranges may overlap.
  *
- * Promises: a number of a protocol is reserved for at most `hosts` rooms, however many ask at once: no machine takes two
- * instances with the same number and protocol, so where there are so many machines, rooms that hold it need never share one.
- * A number that nobody holds comes first; only where a range has none left is one given again, the least held first. All is
- * atomic per room. TCP 8000 and UDP 8000 have nothing to do with each other. Idempotent: a room that asks again gets the same.
+ * Promises: a number of a protocol is reserved for at most `hosts` rooms of a pool, however many ask at once: no machine takes
+ * two instances with the same number and protocol, so where a pool has so many machines, its rooms that hold it need never share
+ * one. A number that nobody holds comes first; only where a range has none left is one given again: the one that the fewest of
+ * the pool hold, and of those the one that the fewest of other pools hold. Other pools do not count for the bound, because it is not
+ * known which machines they share: where they do, an instance may find no machine, and its room's ports are drawn anew. All is atomic per room. TCP 8000 and UDP 8000 have nothing to do with each other. Idempotent: a room that asks again gets the same.
  *
  * It may be lost with the rest of the room state. Until the watcher has said again what is in use (`hold`), a number may then
  * be given that a running room has: at worst an instance finds no machine, or is refused, and its room's ports are drawn anew.
@@ -38,17 +41,20 @@ export const refusedForMs = 300_000;
 export abstract class HostPortReservations {
   /**
    * A number for each that is wanted, in their order. What the room held before is what it gets, unless that does not fit what is
-   * wanted or is to be avoided: then it is given back, and others are drawn.
+   * wanted or is to be avoided: then it is given back, and others are drawn. `hosts`: machines of the pool.
    * `avoiding`: numbers of which the caller knows that something else uses them.
    * @throws DomainError `room.host_ports_exhausted` (resource_exhausted) when a range has too few left.
    */
   abstract reserve(
     room: HostPortHolder,
     wanted: readonly WantedHostPort[],
-    limits: { hosts: number; avoiding?: ReadonlySet<number> },
+    limits: { pool: string; hosts: number; avoiding?: ReadonlySet<number> },
   ): Promise<number[]>;
 
-  /** These are in use, whatever was reserved: it takes the place of what is known of these rooms, also beyond the bound. */
+  /**
+   * These are in use, whatever was reserved: it takes the place of what is known of these rooms, also beyond the bound. But for the
+   * pool, which an instance never changes: `pool` is that of rooms of which none is known.
+   */
   abstract hold(rooms: readonly HostPortsInUse[]): Promise<void>;
 
   /** The rooms are over, or never came to be. What was refused stays held until its time is over (`refuse`). Idempotent. */

@@ -111,6 +111,12 @@ export abstract class Runtime {
    */
   abstract countHosts(placement: Pick<InstanceSpec, 'affinity' | 'toleration'>): Promise<number>;
 
+  /**
+   * Names the machines that could run instances of this kind, so that those of one name are counted together: `countHosts` is
+   * the same for them. Different names may share machines. Empty where every instance may use the same; else it reads after "rooms with".
+   */
+  abstract poolOf(placement: Pick<InstanceSpec, 'affinity' | 'toleration'>): string;
+
   /** Whether instances may be moved to other machines, so that those with a match need protection. */
   abstract readonly movesInstances: boolean;
 

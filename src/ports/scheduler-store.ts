@@ -20,6 +20,8 @@ export interface SchedulerSettings {
   maxMatches: number;
   activeVersion: string;
   forwarders: Forwarder[];
+  /** Of the active version. */
+  placement: { affinity: string; toleration: string };
 }
 
 /** Schedulers and their versions. They must survive the loss of everything else. */

@@ -11,7 +11,7 @@ export interface HostPortReservationsUnderTest {
   passTime(ms: number): Promise<void>;
   /** How many hold each number (`TCP/1`), as the store counts. */
   readCounts(): Promise<Record<string, number>>;
-  /** Makes three counts wrong, of `TCP/1`, `TCP/2` and one that nobody holds. */
+  /** Makes three counts of all rooms wrong, of `TCP/1`, `TCP/2` and one that nobody holds, and those two of the pool `''`. */
   breakCounts(): Promise<void>;
   close(): Promise<void>;
 }
@@ -23,9 +23,9 @@ const wants = (start: number, end: number, ...protocols: string[]): WantedHostPo
     protocol,
     range: { start, end },
   }));
-const room = (id: string, scheduler = 'arena') => ({ scheduler, id });
+const room = (id: string, scheduler = 'arena') => ({ scheduler, id, pool: '' });
 const tcp = (...ports: number[]) => ports.map((port) => ({ protocol: 'TCP', port }));
-const alone = { hosts: 1 };
+const alone = { pool: '', hosts: 1 };
 
 async function failureOf(work: Promise<unknown>): Promise<DomainError> {
   const error: unknown = await work.then(
@@ -93,10 +93,14 @@ export function describeHostPortReservations(name: string, open: () => Promise<H
 
       it('does not give what is to be avoided, and takes it from a room that has it', async () => {
         const [first] = await ports.reserve(room('a'), wants(1, 2), alone);
-        const [second] = await ports.reserve(room('a'), wants(1, 2), { hosts: 1, avoiding: new Set([first!]) });
+        const [second] = await ports.reserve(room('a'), wants(1, 2), {
+          pool: '',
+          hosts: 1,
+          avoiding: new Set([first!]),
+        });
         expect(second).toBe(3 - first!);
         expect(await world.readCounts()).toEqual({ [`TCP/${second}`]: 1 });
-        const all = { hosts: 9, avoiding: new Set([1, 2]) };
+        const all = { pool: '', hosts: 9, avoiding: new Set([1, 2]) };
         expect((await failureOf(ports.reserve(room('b'), wants(1, 2), all))).code).toBe('room.host_ports_exhausted');
       });
 
@@ -127,7 +131,7 @@ export function describeHostPortReservations(name: string, open: () => Promise<H
       });
 
       it('gives numbers again where there are several machines: those that nobody holds first, then the least held', async () => {
-        const hosts = { hosts: 3 };
+        const hosts = { pool: '', hosts: 3 };
         const draw = async (id: string) => (await ports.reserve(room(id), wants(1, 2), hosts))[0];
         expect([await draw('a'), await draw('b')].sort()).toEqual([1, 2]);
         expect([await draw('c'), await draw('d')].sort()).toEqual([1, 2]);
@@ -138,11 +142,30 @@ export function describeHostPortReservations(name: string, open: () => Promise<H
         expect(await world.readCounts()).toEqual({ 'TCP/1': 3, 'TCP/2': 3 });
       });
 
+      it('does not count rooms of other pools for the bound, and gives what they hold last', async () => {
+        const wide = { pool: 'no affinity and no toleration', hosts: 100 };
+        const small = { pool: 'affinity "games" and toleration "a b"', hosts: 2 };
+        const theirs = Array.from({ length: 200 }, (_, index) => ({ ...room(`a-${index}`), pool: wide.pool }));
+        await ports.hold(theirs.map((each, index) => ({ ...each, ports: tcp((index % 2) + 1) })));
+        expect((await failureOf(ports.reserve(room('a'), wants(1, 2), wide))).message).toContain(
+          'rooms with no affinity and no toleration run on 100 machines',
+        );
+        const draw = async (id: string) => (await ports.reserve(room(id, 'other'), wants(1, 3), small))[0];
+        expect(await draw('b')).toBe(3);
+        expect([await draw('c'), await draw('d')].sort()).toEqual([1, 2]);
+        expect([await draw('e'), await draw('f'), await draw('g')].sort()).toEqual([1, 2, 3]);
+        expect((await failureOf(draw('h'))).message).toContain(`rooms with ${small.pool} run on 2 machines`);
+        expect(await ports.recount()).toEqual({ repaired: 0 });
+        await ports.release([...theirs, room('b', 'other')]);
+        expect(await draw('h')).toBe(3);
+        expect(await ports.recount()).toEqual({ repaired: 0 });
+      });
+
       it('gives a number that was released before one that is held', async () => {
-        for (const id of ['a', 'b', 'c']) await ports.reserve(room(id), wants(1, 3), { hosts: 5 });
-        const [free] = await ports.reserve(room('b'), wants(1, 3), { hosts: 5 });
+        for (const id of ['a', 'b', 'c']) await ports.reserve(room(id), wants(1, 3), { pool: '', hosts: 5 });
+        const [free] = await ports.reserve(room('b'), wants(1, 3), { pool: '', hosts: 5 });
         await ports.release([room('b')]);
-        expect(await ports.reserve(room('d'), wants(1, 3), { hosts: 5 })).toEqual([free]);
+        expect(await ports.reserve(room('d'), wants(1, 3), { pool: '', hosts: 5 })).toEqual([free]);
       });
     });
 
@@ -159,6 +182,28 @@ export function describeHostPortReservations(name: string, open: () => Promise<H
         await ports.hold([{ ...room('b'), ports: [] }]);
         expect(await world.readCounts()).toEqual({ 'TCP/2': 1 });
         expect(await holders()).toEqual(['arena/a']);
+      });
+
+      it('counts a room in the pool that it was reserved in, else in the one that is said', async () => {
+        const [own, another] = [
+          { pool: 'own', hosts: 1 },
+          { pool: 'another', hosts: 1 },
+        ];
+        await ports.reserve(room('a'), wants(1, 1), own);
+        await ports.hold([
+          { ...room('a'), ports: tcp(2), pool: 'another' },
+          { ...room('b'), ports: tcp(1), pool: 'another' },
+        ]);
+        expect((await ports.list()).holders.map(({ id, pool }) => `${id} ${pool}`).sort()).toEqual([
+          'a own',
+          'b another',
+        ]);
+        expect(await ports.reserve(room('c'), wants(1, 2), own)).toEqual([1]);
+        expect(await ports.reserve(room('d'), wants(1, 2), another)).toEqual([2]);
+        await ports.refuse(room('d'));
+        expect((await failureOf(ports.reserve(room('e'), wants(1, 2), another))).code).toBe(
+          'room.host_ports_exhausted',
+        );
       });
 
       it('changes nothing when it is said again', async () => {
@@ -223,10 +268,10 @@ export function describeHostPortReservations(name: string, open: () => Promise<H
       });
 
       it('lets them be had again where there are several machines and no others', async () => {
-        const [refused] = await ports.reserve(room('a'), wants(1, 2), { hosts: 2 });
+        const [refused] = await ports.reserve(room('a'), wants(1, 2), { pool: '', hosts: 2 });
         await ports.refuse(room('a'));
         await ports.release([room('a')]);
-        const draw = async (id: string) => (await ports.reserve(room(id), wants(1, 2), { hosts: 2 }))[0];
+        const draw = async (id: string) => (await ports.reserve(room(id), wants(1, 2), { pool: '', hosts: 2 }))[0];
         expect(await draw('b')).toBe(3 - refused!);
         expect([await draw('c'), await draw('d')].sort()).toEqual([1, 2]);
       });
@@ -263,7 +308,8 @@ export function describeHostPortReservations(name: string, open: () => Promise<H
       ]);
       expect(await ports.recount()).toEqual({ repaired: 0 });
       await world.breakCounts();
-      expect(await ports.recount()).toEqual({ repaired: 3 });
+      expect(await ports.recount()).toEqual({ repaired: 5 });
+      expect(await ports.recount()).toEqual({ repaired: 0 });
       expect(await world.readCounts()).toEqual({ 'TCP/1': 1, 'TCP/2': 2 });
     });
 
@@ -271,7 +317,7 @@ export function describeHostPortReservations(name: string, open: () => Promise<H
       const clients = [ports, world.another()];
       const asked = await Promise.allSettled(
         Array.from({ length: 24 }, (_, index) =>
-          clients[index % 2]!.reserve(room(`room-${index}`), wants(1, 10), { hosts: 2 }),
+          clients[index % 2]!.reserve(room(`room-${index}`), wants(1, 10), { pool: '', hosts: 2 }),
         ),
       );
       const given = asked.flatMap((each) => (each.status === 'fulfilled' ? each.value : []));

@@ -652,6 +652,21 @@ describe('an order of many removals', () => {
   });
 });
 
+describe('a room that terminates', () => {
+  it('is not asked to go again before its grace period is over, and the time to go after it', async () => {
+    await created({ roomsReplicas: 0, spec: { terminationGracePeriodNs: 300e9 } });
+    const [id] = await fleetOf(1);
+    await rooms.terminateRooms(name, [id!], { reason: 'scale_down' });
+    await redis.passTime(400_000);
+    await rooms.markHearing(100 * minuteMs);
+    await worker.healthCycle.look(name);
+    expect(await operationsOf('pending')).toEqual([]);
+    await redis.passTime(30_000);
+    await worker.healthCycle.look(name);
+    expect((await operationsOf('pending')).map(({ definition }) => definition)).toEqual(['health_controller']);
+  });
+});
+
 describe('delete_scheduler', () => {
   it('ends the instances, waits for them, and removes everything but the operations', async () => {
     await created();
@@ -734,6 +749,23 @@ describe('delete_scheduler', () => {
     runtime.end(id!);
     const again = await worker.schedulers.deleteScheduler(name);
     expect(again.operationId).not.toBe(operationId);
+    await worker.runner.drain(name);
+    expect(await postgres.schedulers.getScheduler(name)).toBeNull();
+  });
+
+  it('ends instances one by one where their place is not ours', async () => {
+    await created();
+    await fleetOf(2);
+    const ids = (await runtime.listInstances(name)).map(({ id }) => id).sort();
+    jest.spyOn(runtime, 'deleteScheduler').mockResolvedValue('not_found');
+    await worker.schedulers.deleteScheduler(name);
+    await worker.runner.drain(name);
+    await worker.runner.drain(name);
+    const ended = runtime.calls.filter(({ method }) => method === 'deleteInstance');
+    // Once each, however often it looks.
+    expect(ended.map(({ id }) => id).sort()).toEqual(ids);
+    expect(ended.map(({ reason }) => reason)).toEqual(['scheduler_deleted', 'scheduler_deleted']);
+    for (const id of ids) runtime.end(id);
     await worker.runner.drain(name);
     expect(await postgres.schedulers.getScheduler(name)).toBeNull();
   });

@@ -461,6 +461,7 @@ describe('the rooms API over REST and gRPC, on Redis, with a backend that listen
     game: 'chess',
     maxMatches,
     activeVersion: 'v1.0.0',
+    placement: { affinity: '', toleration: '' },
     forwarders: forwarders.map((stated) => ({
       name: 'backend',
       enabled: true,

@@ -18,7 +18,7 @@ const wants = (start: number, end: number, ...protocols: string[]): WantedHostPo
     protocol,
     range: { start, end },
   }));
-const room = (id: string) => ({ scheduler: 'arena', id });
+const room = (id: string) => ({ scheduler: 'arena', id, pool: '' });
 
 describe('reservations of host ports over several connections', () => {
   let server: Awaited<ReturnType<typeof startTestRedis>>;
@@ -44,10 +44,14 @@ describe('reservations of host ports over several connections', () => {
     return [...stats.matchAll(/cmdstat_eval(?:sha)?:calls=(\d+)/g)].reduce((sum, [, calls]) => sum + Number(calls), 0);
   }
 
-  /** Of the numbers that the rooms below want: all counts would be a long read. */
+  /** In one pool, of the numbers that the rooms below want: all counts would be a long read. */
   async function mostHolders(): Promise<number> {
     const texts = await Promise.all(
-      [0, 65_536].map((first) => connections[0]!.getrange(hostPortKeys.counts, (first + 1) * 4, (first + 8) * 4 + 3)),
+      pools.flatMap((pool) =>
+        [0, 65_536].map((first) =>
+          connections[0]!.getrange(`${hostPortKeys.counts}:${pool}`, (first + 1) * 4, (first + 8) * 4 + 3),
+        ),
+      ),
     );
     return Math.max(...texts.join('').replaceAll('\0', '0').match(/..../g)!.map(Number));
   }
@@ -55,7 +59,7 @@ describe('reservations of host ports over several connections', () => {
   async function recounted(): Promise<Record<string, number>> {
     const counts: Record<string, number> = {};
     for (const text of await connections[0]!.hvals(hostPortKeys.holders)) {
-      for (const number of text.split(' ').slice(2)) counts[number] = (counts[number] ?? 0) + 1;
+      for (const number of text.split(' ').slice(3)) counts[number] = (counts[number] ?? 0) + 1;
     }
     return counts;
   }
@@ -63,19 +67,19 @@ describe('reservations of host ports over several connections', () => {
   it('give 200 rooms that ask at once the 200 numbers of their range, and refuse the next', async () => {
     const given = await Promise.all(
       Array.from({ length: 200 }, (_, index) =>
-        clients[index % 4]!.reserve(room(`room-${index}`), wants(20_000, 20_199, 'udp'), { hosts: 1 }),
+        clients[index % 4]!.reserve(room(`room-${index}`), wants(20_000, 20_199, 'udp'), { pool: '', hosts: 1 }),
       ),
     );
     expect(given.flat().sort()).toEqual(Array.from({ length: 200 }, (_, index) => 20_000 + index));
     const error: unknown = await clients[0]!
-      .reserve(room('room-200'), wants(20_000, 20_199, 'udp'), { hosts: 1 })
+      .reserve(room('room-200'), wants(20_000, 20_199, 'udp'), { pool: '', hosts: 1 })
       .catch((failure: unknown) => failure);
     expect(error).toMatchObject({ code: 'room.host_ports_exhausted', details: { held: 200, hosts: 1 } });
   });
 
   it('give a room that asks several times at once the same', async () => {
     const given = await Promise.all(
-      clients.map((client) => client.reserve(room('room-1'), wants(1, 60_000, 'tcp', 'udp'), { hosts: 1 })),
+      clients.map((client) => client.reserve(room('room-1'), wants(1, 60_000, 'tcp', 'udp'), { pool: '', hosts: 1 })),
     );
     expect(new Set(given.map(String)).size).toBe(1);
     expect(Object.values(await readHostPortCounts(connections[0]!))).toEqual([1, 1]);
@@ -91,7 +95,7 @@ describe('reservations of host ports over several connections', () => {
     );
     const before = await scriptCalls();
     for (let index = 0; index < 100; index++) {
-      await client.reserve(room(`new-${index}`), wants(20_000, 20_999, 'udp'), { hosts: 1 });
+      await client.reserve(room(`new-${index}`), wants(20_000, 20_999, 'udp'), { pool: '', hosts: 1 });
     }
     // Each is refused with a chance of one in a thousand at most.
     const calls = (await scriptCalls()) - before;
@@ -99,6 +103,7 @@ describe('reservations of host ports over several connections', () => {
     expect(calls).toBeLessThanOrEqual(104);
   });
 
+  const pools = ['one', 'other'];
   type Action = typeof action extends fc.Arbitrary<infer Each> ? Each : never;
   const anyRoom = fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f', 'g', 'h');
   const action = fc.oneof(
@@ -126,7 +131,8 @@ describe('reservations of host ports over several connections', () => {
         fc.integer({ min: 1, max: 3 }),
         async (work, hosts) => {
           await connections[0]!.flushall();
-          const perform = async (client: RedisHostPortReservations, each: Action): Promise<void> => {
+          const perform = async (index: number, each: Action): Promise<void> => {
+            const [client, pool] = [clients[index]!, pools[index % 2]!];
             if (each.do === 'release') return client.release([room(each.id)]);
             if (each.do === 'refuse') return client.refuse(room(each.id));
             if (each.do === 'releaseScheduler') return client.releaseScheduler('arena');
@@ -136,7 +142,7 @@ describe('reservations of host ports over several connections', () => {
             }
             const wanted = wants(1, each.wide ? 8 : 4, ...['udp', 'tcp', 'udp'].slice(0, each.ports));
             try {
-              const ports = await client.reserve(room(each.id), wanted, { hosts });
+              const ports = await client.reserve(room(each.id), wanted, { pool, hosts });
               reserved++;
               const numbers = ports.map((port, index) => hostPortKey(wanted[index]!.protocol, port));
               expect(new Set(numbers).size).toBe(wanted.length);
@@ -148,7 +154,7 @@ describe('reservations of host ports over several connections', () => {
           };
           await Promise.all(
             work.map(async (actions, index) => {
-              for (const each of actions) await perform(clients[index]!, each);
+              for (const each of actions) await perform(index, each);
             }),
           );
           expect(await readHostPortCounts(connections[0]!)).toEqual(await recounted());

@@ -7,7 +7,7 @@ import { HostPortDrift } from '../../src/features/watching/host-port-drift';
 import { InstanceWatch } from '../../src/features/watching/instance-watch';
 import { aSchedulerDefinition } from '../support/a-scheduler-definition';
 import { eventually } from '../support/eventually';
-import { FakeRuntime } from '../support/fake-runtime';
+import { FakeRuntime, type FakeRuntimeOptions } from '../support/fake-runtime';
 import {
   hearFleet,
   historyOf,
@@ -49,7 +49,7 @@ afterEach(async () => {
 });
 
 /** A cluster of so many machines, and a worker that starts rooms there. */
-function useHosts(hosts: number): void {
+function useHosts(hosts: FakeRuntimeOptions['hosts']): void {
   runtime = new FakeRuntime({ hosts, endsAtOnce: true });
   worker = openFleetWorker({ stores: postgres, rooms: redis.store, hostPorts: redis.hostPorts, runtime });
 }
@@ -179,6 +179,51 @@ describe('a range with fewer ports than rooms', () => {
     expect(await portsInUse()).toEqual([20_000, 20_001, 20_002, 20_003, 20_004, 20_005]);
   });
 
+  it('is not that of a scheduler whose rooms use other machines', async () => {
+    useHosts(({ affinity }) => (affinity === 'few' ? 2 : 3));
+    await create('wide', 20_000, 20_001);
+    expect(await history(await add('wide', 6))).toContain('added 6 rooms');
+    const definition = aSchedulerDefinition({
+      portRange: { start: 20_000, end: 20_001 },
+      spec: { affinity: 'few', toleration: 'games' },
+    });
+    await worker.schedulers.createScheduler('few', definition);
+    await worker.runner.drain('few');
+    const lines = await history(await add('few', 5));
+    expect(lines).toContain('added 4 rooms');
+    expect(lines.join()).toContain(
+      'a number can be had 2 times, because rooms with affinity "few" and toleration "games" run on 2 machines',
+    );
+    expect(await counts()).toEqual({ 'UDP/20000': 5, 'UDP/20001': 5 });
+  });
+
+  it('is counted again by machines when the room state was lost', async () => {
+    useHosts(() => 2);
+    const definition = aSchedulerDefinition({ portRange: { start: 20_000, end: 20_001 }, spec: { affinity: 'few' } });
+    await worker.schedulers.createScheduler('few', definition);
+    await worker.runner.drain('few');
+    await add('few', 2);
+    await watched();
+    await redis.loseEverything();
+    await eventually(async () => expect(await redis.store.isSynced()).toBe(true));
+    const pools = (await redis.hostPorts.list()).holders.map(({ pool }) => pool);
+    expect(pools).toEqual(Array(2).fill('affinity "few" and no toleration'));
+    runtime.plant({
+      id: 'few-found',
+      scheduler: 'few',
+      version: 'v1.0.0',
+      validation: false,
+      status: 'ready',
+      description: '',
+      address: { host: '127.0.0.1', ports: [{ name: 'client', protocol: 'UDP', port: 20_001 }] },
+      createdAtMs: Date.now(),
+      generation: 1,
+    });
+    await eventually(async () =>
+      expect((await redis.hostPorts.list()).holders.map(({ pool }) => pool)).toEqual([...pools, pools[0]]),
+    );
+  });
+
   it('is free again when its scheduler was deleted, also what had been refused', async () => {
     await create('arena', 20_000, 20_001);
     await add('arena', 2);
@@ -224,14 +269,14 @@ describe('the watcher', () => {
 
   it('gives back what nobody accounts for, but for what is young or was refused', async () => {
     const ports = [{ protocol: 'UDP', port: 20_000 }];
-    await redis.hostPorts.hold(['old', 'refused'].map((id) => ({ scheduler: 'arena', id, ports })));
+    await redis.hostPorts.hold(['old', 'refused'].map((id) => ({ scheduler: 'arena', id, pool: '', ports })));
     await redis.hostPorts.refuse({ scheduler: 'arena', id: 'refused' });
     await redis.store.createRoom({ id: 'recorded', scheduler: 'arena', version: 'v1.0.0', validation: false });
-    await redis.hostPorts.hold([{ scheduler: 'arena', id: 'recorded', ports }]);
+    await redis.hostPorts.hold([{ scheduler: 'arena', id: 'recorded', pool: '', ports }]);
     await redis.passTime(16_000);
-    await redis.hostPorts.hold([{ scheduler: 'arena', id: 'young', ports }]);
+    await redis.hostPorts.hold([{ scheduler: 'arena', id: 'young', pool: '', ports }]);
     const metrics = new PrometheusMetrics(new Registry());
-    const drift = new HostPortDrift(redis.hostPorts, redis.store, metrics, new RecordedLog());
+    const drift = new HostPortDrift(redis.hostPorts, redis.store, async () => '', metrics, new RecordedLog());
     await drift.repair([], { ended: new Set(), recounts: true });
     expect((await redis.hostPorts.list()).holders.map(({ id }) => id).sort()).toEqual(['recorded', 'refused', 'young']);
     await redis.passTime(300_000);
@@ -246,7 +291,7 @@ describe('the watcher', () => {
       hostPorts: [{ protocol: 'UDP', port: 1 + index }],
     }));
     const metrics = new PrometheusMetrics(new Registry());
-    const drift = new HostPortDrift(redis.hostPorts, redis.store, metrics, new RecordedLog());
+    const drift = new HostPortDrift(redis.hostPorts, redis.store, async () => '', metrics, new RecordedLog());
     const callsOf = async (work: () => Promise<void>): Promise<{ scripts: number; scans: number }> => {
       const read = async () => {
         const stats = await redis.redis.info('commandstats');

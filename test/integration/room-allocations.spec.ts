@@ -59,8 +59,22 @@ describe('allocations over REST and gRPC, on Redis', () => {
     listSettings: async () => {
       queries.push('settings');
       return [
-        { name: 'arena', game: 'chess', maxMatches: 1, activeVersion: 'v2.1.0', forwarders: [] },
-        { name: 'many', game: 'chess', maxMatches: 3, activeVersion: 'v2.1.0', forwarders: [] },
+        {
+          name: 'arena',
+          game: 'chess',
+          maxMatches: 1,
+          activeVersion: 'v2.1.0',
+          forwarders: [],
+          placement: { affinity: '', toleration: '' },
+        },
+        {
+          name: 'many',
+          game: 'chess',
+          maxMatches: 3,
+          activeVersion: 'v2.1.0',
+          forwarders: [],
+          placement: { affinity: '', toleration: '' },
+        },
       ];
     },
     findVersions: async (name: string, labels: Readonly<Record<string, string>>) => {

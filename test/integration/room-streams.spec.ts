@@ -28,6 +28,7 @@ const settingsOf = (name: string): SchedulerSettings => ({
   maxMatches: settings.maxMatches,
   activeVersion: 'v1.0.0',
   forwarders: [],
+  placement: { affinity: '', toleration: '' },
 });
 
 /** `maestro.v1.RoomStreamsService` over a real socket, on a real Redis behind a gate that can break. */

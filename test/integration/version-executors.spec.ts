@@ -263,7 +263,7 @@ describe('create_new_scheduler_version with a new major version', () => {
 
   it('takes no port that a room of the fleet has', async () => {
     const narrow = { ...majorChange, portRange: { start: 20_000, end: 20_001 } };
-    await hostPorts.hold([{ scheduler: name, id: 'arena-1', ports: [{ protocol: 'UDP', port: 20_000 }] }]);
+    await hostPorts.hold([{ scheduler: name, id: 'arena-1', pool: '', ports: [{ protocol: 'UDP', port: 20_000 }] }]);
     await order(narrow);
     expect(runtime.specOf(started()[0]!).containers[0]!.ports[0]!.hostPort).toBe(20_001);
   });

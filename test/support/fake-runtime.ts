@@ -1,5 +1,6 @@
 import { DomainError } from '../../src/domain/errors';
 import type { RemovalReason } from '../../src/domain/operation/operation';
+import { hostPoolOf } from '../../src/domain/room/host-pool';
 import type { Instance, RoomPort } from '../../src/domain/room/room';
 import {
   Runtime,
@@ -30,12 +31,14 @@ export interface FakeRuntimeOptions {
   /** Deleted instances are gone as soon as their deletion was asked, without `end`. Default false. */
   endsAtOnce?: boolean;
   /** Machines that instances run on. Default 1. */
-  hosts?: number;
+  hosts?: number | ((placement: Placement) => number);
   /** Default `Date.now`. */
   now?: () => number;
   /** Called with what a handler of a watch threw. Default: forgotten. */
   onHandlerError?: (error: unknown) => void;
 }
+
+type Placement = Pick<InstanceSpec, 'affinity' | 'toleration'>;
 
 /** The world that fakes share, as clients of one cluster do. */
 class FakeWorld {
@@ -182,7 +185,7 @@ export class FakeRuntime extends Runtime {
     if (this.world.instances.has(spec.id)) {
       throw new DomainError('already_exists', 'runtime.instance_exists', `Room "${spec.id}" exists`);
     }
-    const taken = hostPortsOf(spec).filter(({ key }) => this.isTaken(key));
+    const taken = hostPortsOf(spec).filter(({ key }) => this.isTaken(key, spec));
     if (taken.length > 0) {
       const ports = taken.map(({ port }) => port);
       throw new DomainError(
@@ -221,8 +224,13 @@ export class FakeRuntime extends Runtime {
     return 'deleting';
   }
 
-  async countHosts(): Promise<number> {
-    return this.options.hosts ?? 1;
+  async countHosts(placement: Placement): Promise<number> {
+    const { hosts = 1 } = this.options;
+    return typeof hosts === 'number' ? hosts : hosts(placement);
+  }
+
+  poolOf(placement: Placement): string {
+    return typeof this.options.hosts === 'function' ? hostPoolOf(placement) : '';
   }
 
   async protectInstance(scheduler: string, id: string, isProtected: boolean): Promise<'done' | 'not_found'> {
@@ -323,12 +331,16 @@ export class FakeRuntime extends Runtime {
     if (isEmpty && this.world.places.get(name)?.deleting) this.world.places.delete(name);
   }
 
-  private isTaken(key: string): boolean {
+  /** Machines of different pools are different ones here. */
+  private isTaken(key: string, placement: Placement): boolean {
+    const { hosts = 1 } = this.options;
+    const pool = this.poolOf(placement);
     return (
       this.world.takenPorts.has(key) ||
       // Each machine takes one of them.
-      [...this.world.instances.values()].filter(({ spec }) => hostPortsOf(spec).some((port) => port.key === key))
-        .length >= (this.options.hosts ?? 1)
+      [...this.world.instances.values()].filter(
+        ({ spec }) => this.poolOf(spec) === pool && hostPortsOf(spec).some((port) => port.key === key),
+      ).length >= (typeof hosts === 'number' ? hosts : hosts(placement))
     );
   }
 

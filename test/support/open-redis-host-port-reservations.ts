@@ -26,6 +26,7 @@ export async function openRedisHostPortReservations(
     breakCounts: async () => {
       await redis.setrange(hostPortKeys.counts, (65_536 + 9) * 4, '0003');
       await redis.setrange(hostPortKeys.counts, 1 * 4, '00070000');
+      await redis.setrange(`${hostPortKeys.counts}:`, 1 * 4, '00070000');
     },
     close: async () => {
       await Promise.all(connections.map((connection) => closeRedisConnection(connection)));
@@ -37,9 +38,9 @@ export async function openRedisHostPortReservations(
 /** As if so much time had gone by since all that is held. */
 export async function passHostPortTime(redis: Redis, ms: number): Promise<void> {
   for (const [key, text] of Object.entries(await redis.hgetall(hostPortKeys.holders))) {
-    const [sinceMs, refusedUntilMs, ...numbers] = text.split(' ');
+    const [sinceMs, refusedUntilMs, ...others] = text.split(' ');
     const refused = refusedUntilMs === '0' ? 0 : Number(refusedUntilMs) - ms;
-    await redis.hset(hostPortKeys.holders, key, [Number(sinceMs) - ms, refused, ...numbers].join(' '));
+    await redis.hset(hostPortKeys.holders, key, [Number(sinceMs) - ms, refused, ...others].join(' '));
   }
 }
 

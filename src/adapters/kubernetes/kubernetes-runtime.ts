@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { DomainError, messageOf } from '../../domain/errors';
+import { hostPoolOf } from '../../domain/room/host-pool';
 import type { RemovalReason } from '../../domain/operation/operation';
 import type { Logger } from '../../ports/logger';
 import { Runtime, type InstanceSpec, type InstanceWatcher, type RuntimeInstance } from '../../ports/runtime';
@@ -213,6 +214,10 @@ export class KubernetesRuntime extends Runtime {
   /** As of half a minute ago at most. */
   countHosts(placement: Pick<InstanceSpec, 'affinity' | 'toleration'>): Promise<number> {
     return this.expecting('list nodes', () => this.nodes.countHosts(placement));
+  }
+
+  poolOf(placement: Pick<InstanceSpec, 'affinity' | 'toleration'>): string {
+    return hostPoolOf(placement);
   }
 
   async protectInstance(scheduler: string, id: string, isProtected: boolean): Promise<'done' | 'not_found'> {

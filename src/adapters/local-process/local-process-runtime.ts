@@ -129,6 +129,10 @@ export class LocalProcessRuntime extends Runtime {
   }
 
   /** This machine. */
+  poolOf(): string {
+    return '';
+  }
+
   async countHosts(): Promise<number> {
     return 1;
   }

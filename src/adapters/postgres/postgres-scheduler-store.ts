@@ -81,7 +81,11 @@ export class PostgresSchedulerStore extends SchedulerStore {
   override async listSettings(): Promise<SchedulerSettings[]> {
     return this.database.rows<SchedulerSettings>(
       `SELECT name, game, (definition -> 'matchAllocation' ->> 'maxMatches')::int AS "maxMatches",
-         version AS "activeVersion", definition -> 'forwarders' AS forwarders
+         version AS "activeVersion", definition -> 'forwarders' AS forwarders,
+         jsonb_build_object(
+           'affinity', coalesce(definition -> 'spec' ->> 'affinity', ''),
+           'toleration', coalesce(definition -> 'spec' ->> 'toleration', '')
+         ) AS placement
        FROM maestro.schedulers`,
     );
   }

@@ -17,7 +17,7 @@ export type RunHostPortScript = (name: HostPortScriptName, args: (string | numbe
 
 /** Makes the scripts of host ports known to a client. */
 export function defineHostPortScripts(redis: Redis | Cluster): RunHostPortScript {
-  const keys = [hostPortKeys.holders, hostPortKeys.counts];
+  const keys = [hostPortKeys.holders, hostPortKeys.counts, hostPortKeys.pools];
   const prelude = readScript('host-port-prelude');
   for (const name of names) {
     redis.defineCommand(commandName(name), { numberOfKeys: keys.length, lua: `${prelude}\n${readScript(name)}` });

@@ -4,6 +4,7 @@ import {
   chooseHostPorts,
   hostPortKey,
   type CountHolders,
+  type HostPortFacts,
   type WantedHostPort,
 } from '../../domain/room/choose-host-ports';
 import {
@@ -28,7 +29,7 @@ const pageSize = 1_000;
 const none: ReadonlySet<number> = new Set();
 
 /**
- * Reservations in Redis: a hash of `holders`, and `counts` of all ports. A draw is made here and taken there: nearly always in one round
+ * Reservations in Redis: a hash of `holders`, and `counts` of all ports, of all rooms and of each pool's. A draw is made here and taken there: nearly always in one round
  * trip, because it is blind; only after a refusal is it known what the others hold.
  *
  * @throws DomainError `room_store.unavailable` (unavailable) from every method while Redis cannot be reached or serve.
@@ -45,24 +46,34 @@ export class RedisHostPortReservations extends HostPortReservations {
   async reserve(
     room: HostPortHolder,
     wanted: readonly WantedHostPort[],
-    { hosts, avoiding = none }: { hosts: number; avoiding?: ReadonlySet<number> },
+    { pool, hosts, avoiding = none }: { pool: string; hosts: number; avoiding?: ReadonlySet<number> },
   ): Promise<number[]> {
     if (wanted.length === 0) return [];
     const ranges = rangesOf(wanted);
-    let held: CountHolders = () => 0;
+    let [held, elsewhere]: [CountHolders, CountHolders] = [() => 0, () => 0];
     const holders: CountHolders = (protocol, port) => (avoiding.has(port) ? Infinity : held(protocol, port));
     for (let call = 1; call <= mostCalls; call++) {
       const [outcome, ...told] = (await this.run('reserve-host-ports', [
         keyOf(room),
+        tokenOf(pool),
         hosts,
         wanted.length,
         choicesPerCall,
-        ...drawChoices({ wanted, holders, hosts }),
+        ...drawChoices({ wanted, holders, elsewhere, pool, hosts }),
         ...ranges.flatMap(({ protocol, start, end }) => [protocol, start, end]),
       ])) as [string, ...string[]];
       if (outcome === 'taken') return told.map(portOf);
       if (outcome === 'refused') {
-        held = countsOf(ranges, told);
+        const all = countsOf(
+          ranges,
+          told.filter((_, index) => index % 2 === 1),
+        );
+        const own = countsOf(
+          ranges,
+          told.filter((_, index) => index % 2 === 0),
+        );
+        held = own;
+        elsewhere = (protocol, port) => Math.max(0, all(protocol, port) - own(protocol, port));
       } else if (fits(told, wanted) && !told.some((number) => avoiding.has(portOf(number)))) {
         return told.map(portOf);
       } else {
@@ -80,7 +91,7 @@ export class RedisHostPortReservations extends HostPortReservations {
     await this.inPieces(rooms, (piece) =>
       this.run(
         'hold-host-ports',
-        piece.flatMap((room) => [keyOf(room), numbersOf(room.ports)]),
+        piece.flatMap((room) => [keyOf(room), tokenOf(room.pool), numbersOf(room.ports)]),
       ),
     );
   }
@@ -118,12 +129,21 @@ export class RedisHostPortReservations extends HostPortReservations {
   }
 
   async recount(): Promise<{ repaired: number }> {
-    const [{ holders }, counts] = await Promise.all([
+    const [{ holders }, counts, pools] = await Promise.all([
       this.list(),
       reachRedis(() => this.redis.get(hostPortKeys.counts)),
+      reachRedis(() => this.redis.smembers(hostPortKeys.pools)),
     ]);
+    const isPoolRight = async (token: string): Promise<boolean> => {
+      const its = holders.filter(({ pool }) => tokenOf(pool) === token);
+      const counted = await reachRedis(() => this.redis.get(`${hostPortKeys.counts}:${token}`));
+      return its.length > 0 && isCountedRight(its, counted ?? '');
+    };
+    const tokens = [...new Set([...pools, ...holders.map(({ pool }) => tokenOf(pool))])];
     // What changes meanwhile looks wrong too. The script sees one moment, but everybody waits for it: only where there is a doubt.
-    if (isCountedRight(holders, counts ?? '')) return { repaired: 0 };
+    if (isCountedRight(holders, counts ?? '') && (await Promise.all(tokens.map(isPoolRight))).every(Boolean)) {
+      return { repaired: 0 };
+    }
     return { repaired: Number(await this.run('recount-host-ports', [])) };
   }
 
@@ -136,16 +156,13 @@ export class RedisHostPortReservations extends HostPortReservations {
   }
 }
 
-/** For each choice and each that is wanted: the number, and how many are thought to hold it. */
-function drawChoices(facts: {
-  wanted: readonly WantedHostPort[];
-  holders: CountHolders;
-  hosts: number;
-}): (string | number)[] {
+/** For each choice and each that is wanted: the number, and how many of the pool, and of all, are thought to hold it. */
+function drawChoices(facts: Required<Omit<HostPortFacts, 'random'>>): (string | number)[] {
   return Array.from({ length: choicesPerCall }, () =>
     chooseHostPorts({ ...facts, random: Math.random }).flatMap((port, index) => {
       const protocol = facts.wanted[index]!.protocol.toUpperCase();
-      return [hostPortKey(protocol, port), facts.holders(protocol, port)];
+      const own = facts.holders(protocol, port);
+      return [hostPortKey(protocol, port), own, own + facts.elsewhere(protocol, port)];
     }),
   ).flat();
 }
@@ -220,6 +237,11 @@ function keyOf({ scheduler, id }: HostPortHolder): string {
   return `${scheduler}/${id}`;
 }
 
+/** A pool as the store has it: without spaces. */
+function tokenOf(pool: string): string {
+  return encodeURIComponent(pool);
+}
+
 function numbersOf(ports: HostPortsInUse['ports']): string {
   return ports.map(({ protocol, port }) => hostPortKey(protocol, port)).join(' ');
 }
@@ -229,13 +251,14 @@ function portOf(number: string): number {
 }
 
 function readHolder(key: string, text: string): HeldHostPorts {
-  const [sinceMs, refusedUntilMs, ...numbers] = text.split(' ');
+  const [sinceMs, refusedUntilMs, pool, ...numbers] = text.split(' ');
   const slash = key.indexOf('/');
   return {
     scheduler: key.slice(0, slash),
     id: key.slice(slash + 1),
     sinceMs: Number(sinceMs),
     refusedUntilMs: Number(refusedUntilMs) || null,
+    pool: decodeURIComponent(pool ?? ''),
     ports: numbers.map((number) => ({ protocol: number.slice(0, number.indexOf('/')), port: portOf(number) })),
   };
 }

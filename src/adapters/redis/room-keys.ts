@@ -78,10 +78,15 @@ export const hearingKey = `${keyPrefix}${partitionTag(0)}:hearing`;
  * Which rooms hold which ports of their hosts: of all schedulers together, whose ranges may overlap, hence in no partition.
  */
 export const hostPortKeys = {
-  /** Hash: `<scheduler>/<room>` -> since when (ms), until when although they were refused (ms; 0 = never), `UDP/60001 TCP/...`. */
+  /** Hash: `<scheduler>/<room>` -> since when (ms), until when although they were refused (ms; 0 = never), pool, `UDP/60001 TCP/...`. */
   holders: `${keyPrefix}{host-ports}:holders`,
-  /** String: how many hold each number, four digits each, by protocol and port (`scripts/host-port-prelude.lua`). */
+  /**
+   * String: how many hold each number, four digits each, by protocol and port (`scripts/host-port-prelude.lua`). With `:<pool>` after
+   * it: how many of that pool.
+   */
   counts: `${keyPrefix}{host-ports}:counts`,
+  /** Set: pools that have counts. */
+  pools: `${keyPrefix}{host-ports}:pools`,
 } as const;
 
 export function partitionKeys(partition: number): PartitionKeys {

@@ -8,6 +8,7 @@ import {
   type CountHolders,
   type WantedHostPort,
 } from './choose-host-ports';
+import { hostPoolOf } from './host-pool';
 
 const range = (start: number, end: number): PortRange => ({ start, end });
 const want = (wantedRange: PortRange, protocol = 'tcp', name = 'port-0'): WantedHostPort => ({
@@ -102,6 +103,33 @@ describe('chooseHostPorts', () => {
     else expect(choose()).toEqual([expected]);
   });
 
+  it.each<[string, Record<string, number>, Record<string, number>, number | null]>([
+    ['a number that nobody holds in any pool', { 'TCP/1': 1 }, { 'TCP/3': 100 }, 2],
+    [
+      'the number that the fewest of the pool hold, whoever has it elsewhere',
+      { 'TCP/1': 1, 'TCP/2': 1 },
+      { 'TCP/3': 100 },
+      3,
+    ],
+    ['of these the one that the fewest hold elsewhere', {}, { 'TCP/1': 100, 'TCP/2': 99, 'TCP/3': 100 }, 2],
+    ['none where the pool has its machines full', { 'TCP/1': 2, 'TCP/2': 2, 'TCP/3': 2 }, {}, null],
+  ])('where other pools have rooms, takes %s', (_what, own, others, expected) => {
+    const choose = () =>
+      chooseHostPorts({ ...alone, wanted: [want(range(1, 3))], holders: held(own), elsewhere: held(others), hosts: 2 });
+    if (expected === null) expect(failureOf(choose).code).toBe('room.host_ports_exhausted');
+    else expect(choose()).toEqual([expected]);
+  });
+
+  it('names the pool whose machines are full', () => {
+    const pool = hostPoolOf({ affinity: 'games', toleration: '' });
+    const facts = { ...alone, wanted: [want(range(7, 7))], holders: held({ 'TCP/7': 2 }), hosts: 2, pool };
+    const { message, details } = failureOf(() => chooseHostPorts(facts));
+    expect(message).toContain(
+      '(a number can be had 2 times, because rooms with affinity "games" and no toleration run on 2 machines)',
+    );
+    expect(details).toMatchObject({ pool, hosts: 2 });
+  });
+
   it('gives ports of different protocols the same number where there is no other', () => {
     const wanted = [want(range(5, 5), 'tcp'), want(range(5, 5), 'UDP')];
     expect(chooseHostPorts({ ...alone, wanted })).toEqual([5, 5]);
@@ -139,6 +167,11 @@ describe('chooseHostPorts', () => {
         fc.integer({ min: 1, max: 3 }),
         { maxKeys: 12 },
       ),
+      others: fc.dictionary(
+        fc.tuple(fc.constantFrom('TCP', 'UDP'), fc.integer({ min: 1, max: 9 })).map((parts) => parts.join('/')),
+        fc.integer({ min: 1, max: 9 }),
+        { maxKeys: 12 },
+      ),
       hosts: fc.integer({ min: 1, max: 3 }),
     });
 
@@ -146,6 +179,7 @@ describe('chooseHostPorts', () => {
     function bestOf(
       wanted: WantedHostPort[],
       counts: Record<string, number>,
+      others: Record<string, number>,
       hosts: number,
       used: string[] = [],
     ): number | null {
@@ -156,19 +190,26 @@ describe('chooseHostPorts', () => {
         const key = hostPortKey(first.protocol, port);
         const holders = counts[key] ?? 0;
         if (used.includes(key) || holders >= hosts) continue;
-        const others = bestOf(rest, counts, hosts, [...used, key]);
-        if (others !== null) best = Math.max(best ?? 0, others + (holders === 0 ? 1 : 0));
+        const ofRest = bestOf(rest, counts, others, hosts, [...used, key]);
+        const isFree = holders === 0 && others[key] === undefined;
+        if (ofRest !== null) best = Math.max(best ?? 0, ofRest + (isFree ? 1 : 0));
       }
       return best;
     }
 
     it('ports are distinct, in range and within the bound, as few as possible are held, and a refusal is never wrong', () => {
       fc.assert(
-        fc.property(facts, draws, ({ wanted: pairs, counts, hosts }, stream) => {
+        fc.property(facts, draws, ({ wanted: pairs, counts, others, hosts }, stream) => {
           const wanted = pairs.map(([wantedRange, protocol]) => want(wantedRange, protocol));
           const choose = () =>
-            chooseHostPorts({ wanted, holders: held(counts), hosts, random: () => Number(stream.next().value) });
-          const best = bestOf(wanted, counts, hosts);
+            chooseHostPorts({
+              wanted,
+              holders: held(counts),
+              elsewhere: held(others),
+              hosts,
+              random: () => Number(stream.next().value),
+            });
+          const best = bestOf(wanted, counts, others, hosts);
           if (best === null) return expect(failureOf(choose).code).toBe('room.host_ports_exhausted');
           const ports = choose();
           const keys = ports.map((port, index) => hostPortKey(wanted[index]!.protocol, port));
@@ -178,7 +219,7 @@ describe('chooseHostPorts', () => {
             expect(port).toBeLessThanOrEqual(wanted[index]!.range.end);
             expect(counts[keys[index]!] ?? 0).toBeLessThan(hosts);
           });
-          expect(keys.filter((key) => counts[key] === undefined)).toHaveLength(best);
+          expect(keys.filter((key) => counts[key] === undefined && others[key] === undefined)).toHaveLength(best);
         }),
         { numRuns: 500 },
       );

@@ -14,9 +14,13 @@ export type CountHolders = (protocol: string, port: number) => number;
 
 export interface HostPortFacts {
   wanted: readonly WantedHostPort[];
-  /** How many rooms hold a number; `Infinity` for one that must not be had at all. */
+  /** How many rooms of the same pool hold a number; `Infinity` for one that must not be had at all. */
   holders: CountHolders;
-  /** Machines that could run the room: so many rooms may hold a number, because no two of them can share a machine. */
+  /** How many rooms of other pools hold it: it is given later, but without bound, because they may use other machines. None if absent. */
+  elsewhere?: CountHolders;
+  /** The machines that could run the room; empty where all rooms use the same. It reads after "rooms with". */
+  pool?: string;
+  /** How many these are: so many of the pool's rooms may hold a number, because no two of them can share a machine. */
   hosts: number;
   /** Answers a number from 0 to 1. */
   random: () => number;
@@ -58,24 +62,26 @@ export function wantedHostPorts(
 /**
  * A host port for each that is wanted, in their order.
  *
- * Uniformly random within the range (bounds included) among the numbers that the fewest rooms hold: one that nobody holds
- * wherever there is one, and never one that `hosts` rooms hold. Distinct within the room and protocol, also where ranges of
+ * Uniformly random within the range (bounds included) among the numbers that nobody holds, wherever there is one; else among
+ * those that the fewest of the pool hold, and of these the fewest elsewhere. Never one that `hosts` rooms of the pool hold. Distinct within the room and protocol, also where ranges of
  * several ports overlap: a port that was drawn first moves when another one could not be placed as well otherwise, so this
  * fails only when no choice at all is possible. v10 draws without regard to other rooms, and per-port draws may collide (W1).
  *
  * @throws DomainError `room.host_ports_exhausted` (resource_exhausted) when a range has too few ports left.
  */
-export function chooseHostPorts({ wanted, holders, hosts, random }: HostPortFacts): number[] {
+export function chooseHostPorts(facts: HostPortFacts): number[] {
+  const { wanted, hosts, random } = facts;
+  const rank = rankBy(facts);
   /** Which of the wanted ports was given a number, by key. */
   const given = new Map<string, number>();
-  /** A number that at most so many rooms hold, and this one not yet. */
-  const draw = (port: WantedHostPort, mostHolders: number): number | undefined => {
+  /** A number of at most this rank that this room does not have yet. */
+  const draw = (port: WantedHostPort, highest: number): number | undefined => {
     const { start, end } = port.range;
     const protocol = port.protocol.toUpperCase();
     const size = end - start + 1;
     const pick = (count: number): number => Math.min(Math.floor(random() * count), count - 1);
     const isFree = (number: number): boolean =>
-      holders(protocol, number) <= mostHolders && !given.has(hostPortKey(protocol, number));
+      rank(protocol, number) <= highest && !given.has(hostPortKey(protocol, number));
     for (let draws = 0; draws < blindDraws && size > 0; draws++) {
       const number = start + pick(size);
       if (isFree(number)) return number;
@@ -86,19 +92,19 @@ export function chooseHostPorts({ wanted, holders, hosts, random }: HostPortFact
   };
 
   /** Gives a wanted port a number; where none is free, one given within this room whose owner can move. */
-  const place = (index: number, mostHolders: number, tried: Set<string>): boolean => {
+  const place = (index: number, highest: number, tried: Set<string>): boolean => {
     const port = wanted[index];
     if (port === undefined) return false;
-    const free = draw(port, mostHolders);
+    const free = draw(port, highest);
     if (free !== undefined) {
       given.set(hostPortKey(port.protocol, free), index);
       return true;
     }
     for (const [key, owner] of [...given]) {
       if (!isWithin(key, port) || tried.has(key)) continue;
-      if (holders(port.protocol.toUpperCase(), portOf(key)) > mostHolders) continue;
+      if (rank(port.protocol.toUpperCase(), portOf(key)) > highest) continue;
       tried.add(key);
-      if (place(owner, mostHolders, tried)) {
+      if (place(owner, highest, tried)) {
         given.set(key, index);
         return true;
       }
@@ -109,21 +115,34 @@ export function chooseHostPorts({ wanted, holders, hosts, random }: HostPortFact
   let levels: number[] | undefined;
   for (const [index, port] of wanted.entries()) {
     if (place(index, 0, new Set())) continue;
-    levels ??= levelsOf({ wanted, holders, hosts });
-    if (!levels.some((mostHolders) => place(index, mostHolders, new Set()))) throw exhausted(port, holders, hosts);
+    levels ??= levelsOf(wanted, rank, rankOfBound(hosts));
+    if (!levels.some((highest) => place(index, highest, new Set()))) throw exhausted(port, facts);
   }
   const chosen = new Map([...given].map(([key, index]) => [index, portOf(key)]));
   return wanted.map((_, index) => chosen.get(index) ?? 0);
 }
 
-/** How many rooms may hold a number that is given again, from the fewest on: only what makes a difference. */
-function levelsOf({ wanted, holders, hosts }: Pick<HostPortFacts, 'wanted' | 'holders' | 'hosts'>): number[] {
-  const counts = new Set<number>();
+/** More than any number's holders elsewhere, so that those of the own pool always weigh more. */
+const poolWeight = 1e6;
+
+/** What makes a number worse than another; 0 only for what nobody holds. */
+function rankBy({ holders, elsewhere = () => 0 }: Pick<HostPortFacts, 'holders' | 'elsewhere'>): CountHolders {
+  return (protocol, port) => holders(protocol, port) * poolWeight + Math.min(elsewhere(protocol, port), poolWeight - 1);
+}
+
+/** All numbers that may be had are below it. */
+function rankOfBound(hosts: number): number {
+  return hosts * poolWeight;
+}
+
+/** The ranks up to which numbers are given, from the best on: only what makes a difference. */
+function levelsOf(wanted: readonly WantedHostPort[], rank: CountHolders, bound: number): number[] {
+  const ranks = new Set<number>();
   for (const { protocol, range } of wanted) {
     const upper = protocol.toUpperCase();
-    for (let port = range.start; port <= range.end; port++) counts.add(holders(upper, port));
+    for (let port = range.start; port <= range.end; port++) ranks.add(rank(upper, port));
   }
-  return [...counts].filter((count) => count > 0 && count < hosts).sort((a, b) => a - b);
+  return [...ranks].filter((each) => each > 0 && each < bound).sort((a, b) => a - b);
 }
 
 function isWithin(key: string, { protocol, range }: WantedHostPort): boolean {
@@ -137,18 +156,18 @@ function portOf(key: string): number {
 
 function exhausted(
   { container, name, protocol, range }: WantedHostPort,
-  holders: CountHolders,
-  hosts: number,
+  { holders, hosts, pool = '' }: HostPortFacts,
 ): DomainError {
   const size = range.end - range.start + 1;
   let held = 0;
   for (let port = range.start; port <= range.end; port++) {
     if (holders(protocol.toUpperCase(), port) >= hosts) held++;
   }
+  const rooms = pool === '' ? 'rooms' : `rooms with ${pool}`;
   const limit =
     hosts === 1
-      ? 'a number can be had once, because rooms run on 1 machine'
-      : `a number can be had ${hosts} times, because rooms run on ${hosts} machines`;
+      ? `a number can be had once, because ${rooms} run on 1 machine`
+      : `a number can be had ${hosts} times, because ${rooms} run on ${hosts} machines`;
   const why =
     held === size
       ? `each of its ${size} numbers is taken (${limit})`
@@ -157,6 +176,6 @@ function exhausted(
     'resource_exhausted',
     'room.host_ports_exhausted',
     `Host port range ${range.start}-${range.end} has no ${protocol.toUpperCase()} port left for port "${name}" of container "${container}": ${why}; widen the range, run fewer rooms${hosts === 1 ? '' : ' or add machines'}.`,
-    { details: { range, protocol: protocol.toUpperCase(), held, hosts } },
+    { details: { range, protocol: protocol.toUpperCase(), held, hosts, ...(pool === '' ? {} : { pool }) } },
   );
 }

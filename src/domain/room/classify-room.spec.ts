@@ -1,4 +1,4 @@
-import { classifyRoom, isExpectedToPing, silenceMs, type RoomClass } from './classify-room';
+import { classifyRoom, isExpectedToPing, limitsOfScheduler, silenceMs, type RoomClass } from './classify-room';
 import { aRoom } from './room.fixture';
 import { roomStatuses, type Room } from './room';
 
@@ -265,6 +265,26 @@ describe('classifyRoom', () => {
 
   test.each(rows)('$sentence', ({ room, hearingSinceMs = 0, expected }) => {
     expect(say(classifyRoom(aRoom(room), { nowMs, hearingSinceMs, limits }))).toBe(expected);
+  });
+});
+
+describe('limitsOfScheduler', () => {
+  const terminating = (sinceMs: number) => aRoom({ status: 'terminating', statusSinceMs: ago(sinceMs) });
+  const judge = (terminationGracePeriodNs: number, sinceMs: number) =>
+    classifyRoom(terminating(sinceMs), {
+      nowMs,
+      hearingSinceMs: 0,
+      limits: limitsOfScheduler(limits, { spec: { terminationGracePeriodNs } }),
+    }).class;
+
+  test('a terminating room has its grace period, and the time to go after it', () => {
+    expect(judge(300e9, 400_000)).toBe('ignored');
+    expect(judge(300e9, 400_001)).toBe('expired');
+  });
+
+  test('the grace period of who states none is that of the runtime', () => {
+    expect(judge(0, 130_000)).toBe('ignored');
+    expect(judge(0, 130_001)).toBe('expired');
   });
 });
 

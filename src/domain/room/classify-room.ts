@@ -1,3 +1,5 @@
+import type { Spec } from '../scheduler/scheduler';
+import { terminationGraceMs } from '../scheduler/termination-grace';
 import { judgeDraining } from './judge-draining';
 import { hasMatch, type Room } from './room';
 
@@ -6,10 +8,18 @@ export interface RoomLimits {
   pingTimeoutMs: number;
   /** How long a room may take to come up, or back, before it is replaced. */
   initializationTimeoutMs: number;
-  /** How long a terminating room may take to go. */
+  /** How long a terminating room may take to go: for one scheduler's rooms, its grace period included (`limitsOfScheduler`). */
   deletionTimeoutMs: number;
   /** How long a room drains at least before it goes. */
   drainConfirmMs: number;
+}
+
+/** The limits of one scheduler's rooms: a terminating room is overdue only when its grace period is over, too. */
+export function limitsOfScheduler<L extends RoomLimits>(
+  limits: L,
+  { spec }: { spec: Pick<Spec, 'terminationGracePeriodNs'> },
+): L {
+  return { ...limits, deletionTimeoutMs: terminationGraceMs(spec) + limits.deletionTimeoutMs };
 }
 
 export interface HearingFacts {
@@ -79,7 +89,7 @@ function isSilentTooLong(room: Room, facts: HearingFacts, { pingTimeoutMs }: Roo
  * - Deadlines for a first ping and silence stand still while nobody can hear, and begin anew at adoption.
  * - A room with a match does not expire for its status, only for silence with a second signal; v10 expires it like any other.
  * - `terminating` expires by how long it terminates. v10 takes the age of its last ping, so that a room which pings through
- *   its end never expires, and one that was silent before is not given the time to end.
+ *   its end never expires, and one that was silent before is not given the time to end; nor is one whose grace period is longer (W26).
  * - `error` is removed after the time that a room has to come up; v10 keeps it until a scale-down, if there ever is one.
  * - A draining room is replaced at once, and goes once it is empty (`judgeDraining`); it expires like any other. v10 drains none.
  */

@@ -248,7 +248,7 @@ describe('explainRoomStatus', () => {
     [
       'a room that does not go has expired',
       { room: { status: 'terminating', statusSinceMs: ago(91) } },
-      'It has expired, because it did not go within 1 min 30 s; its instance is asked to end once more.',
+      'It has expired, because it did not go within 1 min 30 s, its grace period included; its instance is asked to end once more.',
     ],
     [
       'a room that said its last word has expired',

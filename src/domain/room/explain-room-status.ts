@@ -165,7 +165,7 @@ function expiryWords(reason: ExpiryReason, facts: RoomStatusFacts): string {
     case 'error_timeout':
       return `it did not recover within ${printDuration(limits.initializationTimeoutMs)}; it is removed at the next look`;
     case 'deletion_timeout':
-      return `it did not go within ${printDuration(limits.deletionTimeoutMs)}; its instance is asked to end once more`;
+      return `it did not go within ${printDuration(limits.deletionTimeoutMs)}, its grace period included; its instance is asked to end once more`;
     case 'terminated':
       return 'it said that it is over; it is removed at the next look';
   }

@@ -70,7 +70,14 @@ describe('the forwarding of events', () => {
   });
 
   const withForwarders = (...forwarders: Forwarder[]) =>
-    schedulers.known.push({ name: 'arena', game: 'chess', maxMatches: 1, activeVersion: 'v1.0.0', forwarders });
+    schedulers.known.push({
+      name: 'arena',
+      game: 'chess',
+      maxMatches: 1,
+      activeVersion: 'v1.0.0',
+      forwarders,
+      placement: { affinity: '', toleration: '' },
+    });
 
   const withRoom = (id: string, { validation = false } = {}) =>
     rooms.known.push(aRoom({ id, scheduler: 'arena', validation, instance: { address } }));

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import type { OperationDefinition, OperationInputs } from '../../domain/operation/operation';
-import { classifyRoom, type ExpiryReason, type RoomLimits } from '../../domain/room/classify-room';
+import { classifyRoom, limitsOfScheduler, type ExpiryReason, type RoomLimits } from '../../domain/room/classify-room';
 import { isEmptyPlan, planHealthCycle, type HealthBlock, type HealthPlan } from '../../domain/room/plan-health-cycle';
 import { hasMatch } from '../../domain/room/room';
 import { nextStartAtMs } from '../../domain/room/start-back-off';
@@ -181,7 +181,7 @@ export class HealthCycle {
       earlyEnds: fleet.earlyEnds,
       scheduler: { ...scheduler.definition, version: scheduler.version },
       lastDownscaleAtMs: scheduler.lastDownscaleAt?.getTime() ?? null,
-      limits: this.options.limits,
+      limits: limitsOfScheduler(this.options.limits, scheduler.definition),
       addLimit: this.options.addLimit,
       removeLimit: this.options.removeLimit,
     });

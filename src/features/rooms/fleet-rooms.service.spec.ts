@@ -18,11 +18,16 @@ describe('FleetRoomsService', () => {
   beforeEach(() => {
     [room, drains, drained, wakeUps] = [aRoom(), 'draining', [], new RecordedWakeUps()];
     const schedulers = {
-      getScheduler: async () => ({ definition: { matchAllocation: { maxMatches: 1 } } }),
+      getScheduler: async () => ({
+        definition: { matchAllocation: { maxMatches: 1 }, spec: { terminationGracePeriodNs: 300e9 } },
+      }),
     } as unknown as SchedulerStore;
     const rooms = {
       getRoom: async () => room,
       isSynced: async () => true,
+      getTransitions: async () => [],
+      getMetadata: async () => null,
+      readHearing: async () => ({ nowMs: 1_000_000, hearingSinceMs: 0 }),
       drainRooms: async (_scheduler: string, ids: string[]) => {
         drained.push(...ids);
         return new Map(ids.map((id) => [id, drains]));
@@ -54,6 +59,12 @@ describe('FleetRoomsService', () => {
     drains = 'unknown_room';
     await expect(service.drainRoom('fleet', 'room-1')).rejects.toMatchObject({ code: 'room.not_found' });
     expect(wakeUps.rings).toEqual([]);
+  });
+
+  it('tells when a terminating room is overdue by its scheduler, grace period included', async () => {
+    room = aRoom({ status: 'terminating', statusSinceMs: 800_000 });
+    const { why } = await service.getRoom('fleet', 'room-1');
+    expect(why).toContainEqual(expect.stringContaining('If its instance is still there in 1 min 40 s'));
   });
 
   it('leaves a validation room as it is', async () => {

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { DomainError } from '../../domain/errors';
-import type { RoomLimits } from '../../domain/room/classify-room';
+import { limitsOfScheduler, type RoomLimits } from '../../domain/room/classify-room';
 import { explainRoomStatus } from '../../domain/room/explain-room-status';
 import { parseRoomListing, type RoomListing, type RoomListingQuery } from '../../domain/room/parse-room-listing';
 import type { Room, RoomTransition } from '../../domain/room/room';
@@ -67,7 +67,9 @@ export class FleetRoomsService {
     ]);
     if (room === null) throw await this.roomNotFound(name, id);
     const { maxMatches } = definition.matchAllocation;
-    const why = explainRoomStatus({ room, transitions, maxMatches, ...hearing, ...this.options });
+    const { adoptionHoldMs } = this.options;
+    const limits = limitsOfScheduler(this.options.limits, definition);
+    const why = explainRoomStatus({ room, transitions, maxMatches, ...hearing, adoptionHoldMs, limits });
     return { room, why, transitions, metadata };
   }
 

@@ -178,7 +178,11 @@ export class RoomLifecycle {
     const wanted = wantedHostPorts(spec.containers, range);
     if (wanted.length === 0) return [];
     const hosts = await this.runtime.countHosts(spec);
-    return this.hostPorts.reserve({ scheduler: scheduler.name, id }, wanted, { hosts, avoiding });
+    return this.hostPorts.reserve({ scheduler: scheduler.name, id }, wanted, {
+      pool: this.runtime.poolOf(spec),
+      hosts,
+      avoiding,
+    });
   }
 
   /** Whether an earlier attempt started it, though the store has not heard of that yet. */

@@ -34,7 +34,14 @@ describe('a ping', () => {
   let pings: RoomPingsService;
 
   beforeEach(() => {
-    settings = { name: 'arena', game: 'chess', maxMatches: 3, activeVersion: 'v1.0.0', forwarders: [] };
+    settings = {
+      name: 'arena',
+      game: 'chess',
+      maxMatches: 3,
+      activeVersion: 'v1.0.0',
+      forwarders: [],
+      placement: { affinity: '', toleration: '' },
+    };
     [stored, failures, served, wakeUps, log] = [[], [], [], new RecordedWakeUps(), new RecordedLog()];
     outcome = applied('ready', 'ready');
     serving = async () => 1;

@@ -11,6 +11,7 @@ describe('the settings of schedulers in memory', () => {
     maxMatches: 1,
     activeVersion: 'v1.0.0',
     forwarders: [],
+    placement: { affinity: '', toleration: '' },
   };
   let reads: number;
   let answer: () => Promise<SchedulerSettings[]>;

@@ -15,6 +15,8 @@ export class HostPortDrift {
   constructor(
     private readonly hostPorts: HostPortReservations,
     private readonly rooms: RoomStore,
+    /** Machines that may run the scheduler's rooms (`Runtime.poolOf`). */
+    private readonly poolOf: (scheduler: string) => Promise<string>,
     private readonly metrics: Metrics,
     private readonly logger: Logger,
   ) {}
@@ -32,7 +34,13 @@ export class HostPortDrift {
     const unheld = instances.filter(
       (instance) => !ended.has(keyOf(instance)) && (held.get(keyOf(instance)) ?? '') !== numbersOf(instance.hostPorts),
     );
-    await this.hostPorts.hold(unheld.map(({ scheduler, id, hostPorts: ports }) => ({ scheduler, id, ports })));
+    const pools = new Map<string, string>();
+    for (const { scheduler } of unheld) {
+      if (!pools.has(scheduler)) pools.set(scheduler, await this.poolOf(scheduler));
+    }
+    await this.hostPorts.hold(
+      unheld.map(({ scheduler, id, hostPorts: ports }) => ({ scheduler, id, pool: pools.get(scheduler) ?? '', ports })),
+    );
     const present = new Set(instances.map(keyOf));
     const left = await this.withoutRecord(
       holders.filter(

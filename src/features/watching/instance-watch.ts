@@ -77,7 +77,7 @@ export class InstanceWatch {
       // The list that opens a watch and the first periodic one may come close together: they are one reading.
       secondLookAfterMs: doubtIntervalMs / 2,
     });
-    const hostPortDrift = new HostPortDrift(hostPorts, rooms, metrics, logger);
+    const hostPortDrift = new HostPortDrift(hostPorts, rooms, (scheduler) => this.poolOf(scheduler), metrics, logger);
     // A failed watch ends the round: the lease loop starts it again.
     const ended = new AbortController();
     const whole = AbortSignal.any([signal, ended.signal]);
@@ -214,7 +214,8 @@ export class InstanceWatch {
     if (change.type === 'present') {
       const outcome = await this.apply(instance, { isListed: false, authoritative: false });
       if (outcome.outcome !== 'adopted') return 'updated';
-      await this.hostPorts.hold([{ scheduler: instance.scheduler, id: instance.id, ports: instance.hostPorts }]);
+      const { scheduler, id, hostPorts: ports } = instance;
+      await this.hostPorts.hold([{ scheduler, id, pool: await this.poolOf(scheduler), ports }]);
       return 'added';
     }
     const reason = this.unplaced.reasonOf(instance) ?? instance.description;
@@ -264,6 +265,12 @@ export class InstanceWatch {
     }
     if (isApplied && outcome.from !== outcome.to) await this.announce(instance, outcome.to);
     return outcome;
+  }
+
+  /** Of the active version: which placement an older room had is not known any more. Rooms of unknown schedulers go soon. */
+  private async poolOf(scheduler: string): Promise<string> {
+    const settings = await this.settings.find(scheduler);
+    return settings === null ? '' : this.runtime.poolOf(settings.placement);
   }
 
   private async announce({ scheduler, id, validation, description }: Instance, to: RoomStatus): Promise<void> {

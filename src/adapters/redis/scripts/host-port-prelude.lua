@@ -1,9 +1,9 @@
 -- Pasted before the text of every script of host ports (host-port-scripts.ts).
--- Input:  KEYS holders, counts (room-keys.ts)
--- Output: local functions. A number is text, `UDP/60001`; a holder is `<scheduler>/<room>`.
+-- Input:  KEYS holders, counts, pools (room-keys.ts)
+-- Output: local functions. A number is text, `UDP/60001`; a holder is `<scheduler>/<room>`; a pool is text without spaces.
 -- Atomic because: who holds a number and how many hold it must never disagree, and no two may take the last one.
 
-local HOLDERS, COUNTS = KEYS[1], KEYS[2]
+local HOLDERS, COUNTS, POOLS = KEYS[1], KEYS[2], KEYS[3]
 
 local function nowMs()
   local time = redis.call('TIME')
@@ -15,15 +15,20 @@ local function digits(number)
   return string.format('%.0f', number)
 end
 
--- Since when it holds, until when although they were refused (ms; 0 = they were not), and the numbers as one text; nil when it
--- holds nothing.
+-- Since when it holds, until when although they were refused (ms; 0 = they were not), the numbers as one text, and its pool; nil
+-- when it holds nothing.
 local function readHolder(holder)
   local text = redis.call('HGET', HOLDERS, holder)
   if not text then
     return nil
   end
-  local since, refusedUntil, numbers = string.match(text, '^(%d+) (%d+) (.*)$')
-  return tonumber(since), tonumber(refusedUntil), numbers
+  local since, refusedUntil, pool, numbers = string.match(text, '^(%d+) (%d+) (%S*) (.*)$')
+  return tonumber(since), tonumber(refusedUntil), numbers, pool
+end
+
+-- The counts of one pool's rooms; those of all rooms are in COUNTS. In the same slot, because the tag of its name is the same.
+local function countsOf(pool)
+  return COUNTS .. ':' .. pool
 end
 
 -- Counts are four digits each, side by side by protocol and port: a range of ten thousand is read in no time. What was never
@@ -36,23 +41,28 @@ local function countPlace(protocol, port)
   return ((PROTOCOLS[protocol] or OTHER_PROTOCOL) * PORTS + tonumber(port)) * COUNT_WIDTH
 end
 
-local function countOf(number)
+local function countOf(counts, number)
   local place = countPlace(string.match(number, '^(.*)/(%d+)$'))
-  return tonumber(redis.call('GETRANGE', COUNTS, place, place + COUNT_WIDTH - 1)) or 0, place
+  return tonumber(redis.call('GETRANGE', counts, place, place + COUNT_WIDTH - 1)) or 0, place
 end
 
-local function setCount(place, count)
-  redis.call('SETRANGE', COUNTS, place, string.format('%04d', count))
+local function setCount(counts, place, count)
+  redis.call('SETRANGE', counts, place, string.format('%04d', count))
 end
 
-local function countNumbers(numbers, change)
+local function countNumbers(pool, numbers, change)
+  if numbers ~= '' and change > 0 then
+    redis.call('SADD', POOLS, pool)
+  end
   for number in string.gmatch(numbers, '%S+') do
-    local count, place = countOf(number)
-    -- A count that was lost (a partial flush) does not fall below nought; the recount repairs it.
-    setCount(place, math.max(0, math.min(count + change, MOST_COUNTED)))
+    for _, counts in ipairs({ COUNTS, countsOf(pool) }) do
+      local count, place = countOf(counts, number)
+      -- A count that was lost (a partial flush) does not fall below nought; the recount repairs it.
+      setCount(counts, place, math.max(0, math.min(count + change, MOST_COUNTED)))
+    end
   end
 end
 
-local function writeHolder(holder, since, refusedUntil, numbers)
-  redis.call('HSET', HOLDERS, holder, digits(since) .. ' ' .. digits(refusedUntil) .. ' ' .. numbers)
+local function writeHolder(holder, since, refusedUntil, pool, numbers)
+  redis.call('HSET', HOLDERS, holder, digits(since) .. ' ' .. digits(refusedUntil) .. ' ' .. pool .. ' ' .. numbers)
 end
