@@ -94,6 +94,7 @@ export abstract class Metrics {
       | 'instance_adopted'
       | 'instance_unknown'
       | 'validation_room_left'
+      | 'ended_room_left'
       | 'host_ports',
     count: number,
   ): void;

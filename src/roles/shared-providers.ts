@@ -20,6 +20,7 @@ import { RoomStreamsOptions } from '../features/rooms/room-streams.service';
 import { SchedulerSettingsCache, SchedulerSettingsOptions } from '../features/schedulers/scheduler-settings';
 import { InstanceWatchOptions } from '../features/watching/instance-watch';
 import { MatchProtectionOptions } from '../features/watching/match-protection';
+import { creationDeadlineMs } from '../features/watching/reconciliation';
 import { EventForwarder } from '../ports/event-forwarder';
 import { HostPortReservations } from '../ports/host-port-reservations';
 import { Logger } from '../ports/logger';
@@ -153,6 +154,7 @@ function optionProviders({ config, owner }: ProcessResources): Provider[] {
       doubtIntervalMs: config.doubtIntervalMs,
       syncCheckIntervalMs: config.doubtIntervalMs,
       strayInstanceAgeMs: 60_000,
+      creationDeadlineMs,
       hostPortPatienceMs: config.hostPortPatienceMs,
     }),
     options(MatchProtectionOptions, {

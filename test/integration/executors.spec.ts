@@ -295,6 +295,27 @@ describe('add_rooms', () => {
     );
   });
 
+  it('counts no room as added that somebody ended while it was being started', async () => {
+    const late = runtime.anotherClient();
+    let starts = 0;
+    const createInstance = late.createInstance.bind(late);
+    late.createInstance = async (spec) => {
+      if (starts++ === 0) await rooms.endRoom(name, spec.id);
+      return createInstance(spec);
+    };
+    worker = openFleetWorker({ stores: postgres, rooms, hostPorts, runtime: late });
+    await created();
+    const operation = await run('add_rooms', { amount: 3 });
+    expect(await history(operation)).toEqual([
+      'Created',
+      'Starting operation',
+      'error adding room: it ended before it had been started',
+      'added 2 rooms',
+      'Operation finished',
+    ]);
+    expect(await roomIds()).toHaveLength(2);
+  });
+
   it('fails when more rooms fail than start, and keeps those that did', async () => {
     await created();
     for (let count = 0; count < 3; count++) runtime.failNext('createInstance', broken());

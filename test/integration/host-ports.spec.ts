@@ -5,6 +5,7 @@ import type { Room } from '../../src/domain/room/room';
 import { SchedulerSettingsCache } from '../../src/features/schedulers/scheduler-settings';
 import { HostPortDrift } from '../../src/features/watching/host-port-drift';
 import { InstanceWatch } from '../../src/features/watching/instance-watch';
+import { creationDeadlineMs } from '../../src/features/watching/reconciliation';
 import { aSchedulerDefinition } from '../support/a-scheduler-definition';
 import { eventually } from '../support/eventually';
 import { FakeRuntime, type FakeRuntimeOptions } from '../support/fake-runtime';
@@ -98,6 +99,7 @@ function startWatcher(): { client: FakeRuntime; log: RecordedLog; wakeUps: Recor
       doubtIntervalMs: 30,
       syncCheckIntervalMs: 20,
       strayInstanceAgeMs: 60_000,
+      creationDeadlineMs,
       hostPortPatienceMs: 60,
     },
   );
@@ -273,10 +275,12 @@ describe('the watcher', () => {
     await redis.hostPorts.refuse({ scheduler: 'arena', id: 'refused' });
     await redis.store.createRoom({ id: 'recorded', scheduler: 'arena', version: 'v1.0.0', validation: false });
     await redis.hostPorts.hold([{ scheduler: 'arena', id: 'recorded', pool: '', ports }]);
-    await redis.passTime(16_000);
+    await redis.passTime(creationDeadlineMs + 1);
     await redis.hostPorts.hold([{ scheduler: 'arena', id: 'young', pool: '', ports }]);
     const metrics = new PrometheusMetrics(new Registry());
-    const drift = new HostPortDrift(redis.hostPorts, redis.store, async () => '', metrics, new RecordedLog());
+    const drift = new HostPortDrift(redis.hostPorts, redis.store, async () => '', metrics, new RecordedLog(), {
+      creationDeadlineMs,
+    });
     await drift.repair([], { ended: new Set(), recounts: true });
     expect((await redis.hostPorts.list()).holders.map(({ id }) => id).sort()).toEqual(['recorded', 'refused', 'young']);
     await redis.passTime(300_000);
@@ -291,7 +295,9 @@ describe('the watcher', () => {
       hostPorts: [{ protocol: 'UDP', port: 1 + index }],
     }));
     const metrics = new PrometheusMetrics(new Registry());
-    const drift = new HostPortDrift(redis.hostPorts, redis.store, async () => '', metrics, new RecordedLog());
+    const drift = new HostPortDrift(redis.hostPorts, redis.store, async () => '', metrics, new RecordedLog(), {
+      creationDeadlineMs,
+    });
     const callsOf = async (work: () => Promise<void>): Promise<{ scripts: number; scans: number }> => {
       const read = async () => {
         const stats = await redis.redis.info('commandstats');

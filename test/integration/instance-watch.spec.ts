@@ -5,7 +5,7 @@ import { DomainError } from '../../src/domain/errors';
 import type { Instance } from '../../src/domain/room/room';
 import { SchedulerSettingsCache } from '../../src/features/schedulers/scheduler-settings';
 import { InstanceWatch } from '../../src/features/watching/instance-watch';
-import { Reconciliation } from '../../src/features/watching/reconciliation';
+import { creationDeadlineMs, Reconciliation } from '../../src/features/watching/reconciliation';
 import type { InstanceSpec } from '../../src/ports/runtime';
 import { aSchedulerDefinition } from '../support/a-scheduler-definition';
 import { eventually } from '../support/eventually';
@@ -41,8 +41,6 @@ interface Watcher {
   stop(): Promise<void>;
 }
 
-const creationDeadlineMs = 15_000;
-
 let postgres: PostgresUnderTest;
 let another: PostgresStores;
 let runtime: FakeRuntime;
@@ -74,13 +72,12 @@ function openCache(stores: PostgresStores, metrics: PrometheusMetrics, log: Reco
   return new SchedulerSettingsCache(stores.schedulers, metrics, log, { pollIntervalMs: 60_000 });
 }
 
-function startWatcher(stores: PostgresStores = postgres): Watcher {
+function startWatcher(stores: PostgresStores = postgres, client = runtime.anotherClient()): Watcher {
   const log = new RecordedLog();
   const registry = new Registry();
   const metrics = new PrometheusMetrics(registry);
   const wakeUps = new RecordedWakeUps();
   const settings = openCache(stores, metrics, log);
-  const client = runtime.anotherClient();
   const watch = new InstanceWatch(
     client,
     rooms,
@@ -98,6 +95,7 @@ function startWatcher(stores: PostgresStores = postgres): Watcher {
       doubtIntervalMs: 30,
       syncCheckIntervalMs: 20,
       strayInstanceAgeMs: 200,
+      creationDeadlineMs,
       hostPortPatienceMs: 60,
     },
   );
@@ -300,7 +298,68 @@ describe('the watcher', () => {
     });
     expect(await fleet()).toEqual(['room-1']);
     await redis.passTime(creationDeadlineMs);
+    // By this process's clock its time is not over yet: a list that comes anyhow is the first that lacks it, the next one is soon.
+    runtime.cutWatches();
     await eventually(async () => expect(await fleet()).toEqual([]));
+  });
+
+  it('lists everything no more often while rooms are being made', async () => {
+    const watcher = startWatcher();
+    await begun(watcher);
+    const lists = () => watcher.runtime.calls.filter(({ method }) => method === 'listInstances').length;
+    const before = lists();
+    for (let count = 1; count <= 20; count++) {
+      const id = `room-${count}`;
+      await rooms.createRoom({ id, scheduler: 'arena', version: 'v1.0.0', validation: false });
+      await runtime.createInstance(specOf(id));
+      await eventually(async () => expect(await instanceStatus(id)).toBe('pending'));
+    }
+    expect(lists() - before).toBeLessThanOrEqual(1);
+  });
+
+  it('holds the ports of an instance that came up after its room had ended, deletes it, and gives them back when it is gone', async () => {
+    const watcher = startWatcher();
+    await begun(watcher);
+    await rooms.createRoom({ id: 'late-1', scheduler: 'arena', version: 'v1.0.0', validation: false });
+    await rooms.endRoom('arena', 'late-1');
+    const hostPorts = [{ name: 'client', protocol: 'UDP', port: 20_000 }];
+    runtime.plant({ ...instanceOf('late-1', 'arena'), hostPorts });
+    const holders = async () => (await redis.hostPorts.list()).holders.map(({ id }) => id);
+    await eventually(async () => expect(await holders()).toEqual(['late-1']));
+    const deletions = () => watcher.runtime.calls.filter(({ method }) => method === 'deleteInstance');
+    expect(deletions()).toEqual([]);
+    // Whatever was given back meanwhile is held again.
+    await redis.hostPorts.release([{ scheduler: 'arena', id: 'late-1' }]);
+    runtime.cutWatches();
+    await eventually(() =>
+      expect(deletions()).toEqual([{ method: 'deleteInstance', id: 'late-1', reason: 'scale_down' }]),
+    );
+    expect(await holders()).toEqual(['late-1']);
+    runtime.end('late-1');
+    await eventually(async () => expect(await holders()).toEqual([]));
+    expect(await fleet()).toEqual([]);
+  });
+
+  it('marks the room state complete while strays are being deleted, however long that takes', async () => {
+    const lost = ['lost-1', 'lost-2'].map((id) => instanceOf(id, 'nobody'));
+    for (const each of lost) runtime.plant(each);
+    let letGo = (): void => undefined;
+    const held = new Promise<void>((resolve) => (letGo = resolve));
+    const begunDeletions: string[] = [];
+    const client = runtime.anotherClient();
+    client.deleteInstance = async (_scheduler, id) => {
+      begunDeletions.push(id);
+      await held;
+      return 'deleting';
+    };
+    startWatcher(postgres, client);
+    try {
+      await eventually(() => expect(begunDeletions.sort()).toEqual(['lost-1', 'lost-2']));
+      await redis.loseEverything();
+      await synced();
+    } finally {
+      letGo();
+    }
   });
 
   it('rebuilds the room state when it was lost, without touching what runs', async () => {
@@ -443,10 +502,23 @@ describe('comparing a full list of instances with the room state', () => {
       {
         strayInstanceAgeMs: minuteMs,
         secondLookAfterMs: 1_000,
+        doubtIntervalMs: 2_000,
+        creationDeadlineMs,
       },
     );
   });
 
+  /** A list that was asked for just now, and what follows from it. */
+  async function compare(
+    instances: Instance[],
+    nowMs: number,
+    { ended = [], ageMs = 0 }: { ended?: string[]; ageMs?: number } = {},
+  ): Promise<Set<string>> {
+    const facts = { ended: new Set(ended.map((id) => `arena/${id}`)), ageMs, recounts: true };
+    const touched = await reconciliation.compare(instances, nowMs, facts);
+    await reconciliation.deleteStrays(new AbortController().signal);
+    return touched;
+  }
   const deletions = () => runtime.calls.filter(({ method }) => method === 'deleteInstance').map(({ id }) => id);
 
   it('compares all the rest while nobody can say what is stray, and keeps what it saw', async () => {
@@ -455,17 +527,17 @@ describe('comparing a full list of instances with the room state', () => {
     const [plain] = await runtime.listInstances();
     const left = { ...plain!, id: 'left', validation: true };
     runtime.plant(left);
-    await reconciliation.compare([left], 0, { recounts: true });
+    await compare([left], 0);
     const findOpen = jest.spyOn(postgres.operations, 'findOpen');
     findOpen.mockRejectedValue(new DomainError('unavailable', 'postgres.unavailable', 'PostgreSQL is away'));
     try {
-      expect(await reconciliation.compare([left], 1_000, { recounts: true })).toEqual(new Set(['arena']));
+      expect(await compare([left], 1_000)).toEqual(new Set(['arena']));
       expect(deletions()).toEqual([]);
-      expect(reconciliation.inDoubt).toBe(true);
+      expect(reconciliation.lookAgainInMs).not.toBeNull();
     } finally {
       findOpen.mockRestore();
     }
-    await reconciliation.compare([left], minuteMs, { recounts: true });
+    await compare([left], minuteMs);
     expect(deletions()).toEqual(['left']);
   });
 
@@ -473,26 +545,26 @@ describe('comparing a full list of instances with the room state', () => {
     await startRoom('room-1');
     await redis.passTime(creationDeadlineMs);
     const [instance] = await runtime.listInstances();
-    expect(await reconciliation.compare([], 0, { recounts: true })).toEqual(new Set());
-    expect(reconciliation.inDoubt).toBe(true);
-    await reconciliation.compare([instance!], 0, { recounts: true });
-    expect(reconciliation.inDoubt).toBe(false);
-    await reconciliation.compare([], 0, { recounts: true });
-    await reconciliation.compare([], 999, { recounts: true });
+    expect(await compare([], 0)).toEqual(new Set());
+    expect(reconciliation.lookAgainInMs).not.toBeNull();
+    await compare([instance!], 0);
+    expect(reconciliation.lookAgainInMs).toBeNull();
+    await compare([], 0);
+    await compare([], 999);
     expect(await fleet()).toEqual(['room-1']);
-    expect(await reconciliation.compare([], 1_000, { recounts: true })).toEqual(new Set(['arena']));
+    expect(await compare([], 1_000)).toEqual(new Set(['arena']));
     expect(await fleet()).toEqual([]);
-    expect(reconciliation.inDoubt).toBe(false);
+    expect(reconciliation.lookAgainInMs).toBeNull();
   });
 
   it('deletes an instance of an unknown scheduler only when it was seen twice, a minute apart', async () => {
     const lost = instanceOf('lost-1', 'nobody');
     runtime.plant(lost);
-    await reconciliation.compare([lost], 0, { recounts: true });
-    await reconciliation.compare([lost], minuteMs - 1, { recounts: true });
+    await compare([lost], 0);
+    await compare([lost], minuteMs - 1);
     expect(deletions()).toEqual([]);
-    expect(reconciliation.inDoubt).toBe(true);
-    await reconciliation.compare([lost], minuteMs, { recounts: true });
+    expect(reconciliation.lookAgainInMs).not.toBeNull();
+    await compare([lost], minuteMs);
     expect(deletions()).toEqual(['lost-1']);
   });
 
@@ -506,13 +578,13 @@ describe('comparing a full list of instances with the room state', () => {
       input: { scheduler: {}, definition },
       actor: 'api',
     }))!;
-    await reconciliation.compare([left], 0, { recounts: true });
-    expect(reconciliation.inDoubt).toBe(false);
+    await compare([left], 0);
+    expect(reconciliation.lookAgainInMs).toBeNull();
     await postgres.operations.cancel('arena', change.id, 'canceled');
-    await reconciliation.compare([left], minuteMs, { recounts: true });
-    await reconciliation.compare([left], 2 * minuteMs - 1, { recounts: true });
+    await compare([left], minuteMs);
+    await compare([left], 2 * minuteMs - 1);
     expect(deletions()).toEqual([]);
-    await reconciliation.compare([left, instanceOf('real-1', 'arena')], 2 * minuteMs, { recounts: true });
+    await compare([left, instanceOf('real-1', 'arena')], 2 * minuteMs);
     expect(deletions()).toEqual(['left-1']);
     expect(await registry.metrics()).toContain('maestro_watcher_drift_repaired_total{kind="validation_room_left"} 1');
   });
@@ -520,36 +592,76 @@ describe('comparing a full list of instances with the room state', () => {
   it('counts anew from when an unknown instance was seen again', async () => {
     const lost = instanceOf('lost-1', 'nobody');
     runtime.plant(lost);
-    await reconciliation.compare([lost], 0, { recounts: true });
-    await reconciliation.compare([], minuteMs, { recounts: true });
-    await reconciliation.compare([lost], minuteMs + 1, { recounts: true });
+    await compare([lost], 0);
+    await compare([], minuteMs);
+    await compare([lost], minuteMs + 1);
     expect(deletions()).toEqual([]);
   });
 
   it('spares an instance whose scheduler came to be known meanwhile', async () => {
     const early = instanceOf('early-1', 'early');
     runtime.plant(early);
-    await reconciliation.compare([early], 0, { recounts: true });
+    await compare([early], 0);
     await postgres.schedulers.createScheduler('early', aSchedulerDefinition());
     // The cache believes for a second that a name is unknown.
     await eventually(async () => {
-      await reconciliation.compare([early], 0, { recounts: true });
-      expect(reconciliation.inDoubt).toBe(false);
+      await compare([early], 0);
+      expect(reconciliation.lookAgainInMs).toBeNull();
     });
-    await reconciliation.compare([early], 2 * minuteMs, { recounts: true });
+    await compare([early], 2 * minuteMs);
     expect(deletions()).toEqual([]);
   });
 
   it('goes on with the others when one cannot be deleted, asks again for it, and not for those that are ending', async () => {
     const lost = ['lost-1', 'lost-2'].map((id) => instanceOf(id, 'nobody'));
     for (const each of lost) runtime.plant(each);
-    await reconciliation.compare(lost, 0, { recounts: true });
+    await compare(lost, 0);
     runtime.failNext('deleteInstance');
-    await reconciliation.compare(await runtime.listInstances(), minuteMs, { recounts: true });
+    await compare(await runtime.listInstances(), minuteMs);
     expect(deletions()).toEqual(['lost-1', 'lost-2']);
-    await reconciliation.compare(await runtime.listInstances(), minuteMs + 1, { recounts: true });
-    await reconciliation.compare(await runtime.listInstances(), minuteMs + 2, { recounts: true });
+    await compare(await runtime.listInstances(), minuteMs + 1);
+    await compare(await runtime.listInstances(), minuteMs + 2);
     expect(deletions()).toEqual(['lost-1', 'lost-2', 'lost-1']);
     expect(await registry.metrics()).toContain('maestro_watcher_drift_repaired_total{kind="instance_unknown"} 2');
+  });
+
+  it('deletes an instance whose room has ended when it was seen twice, a minute apart, and not one that is ending', async () => {
+    const left = instanceOf('left-1', 'arena');
+    const ending: Instance = { ...instanceOf('ending-1', 'arena'), status: 'terminating' };
+    for (const each of [left, ending]) runtime.plant(each);
+    const ended = ['left-1', 'ending-1'];
+    await compare([left, ending], 0, { ended });
+    await compare([left, ending], minuteMs - 1, { ended });
+    expect(deletions()).toEqual([]);
+    await compare([left, ending], minuteMs, { ended });
+    expect(deletions()).toEqual(['left-1']);
+    expect(await registry.metrics()).toContain('maestro_watcher_drift_repaired_total{kind="ended_room_left"} 1');
+  });
+
+  it('finds no doubt in what is being made or is ending, and wants a look when one that was listed too early may be judged', async () => {
+    await rooms.createRoom({ id: 'room-1', scheduler: 'arena', version: 'v1.0.0', validation: false });
+    const ending: Instance = { ...instanceOf('ending-1', 'nobody'), status: 'terminating' };
+    await compare([ending], 0, { ageMs: minuteMs });
+    expect(reconciliation.lookAgainInMs).toBeNull();
+    await redis.passTime(30_000);
+    await compare([ending], 0, { ageMs: 0 });
+    const inMs = reconciliation.lookAgainInMs!;
+    expect(inMs).toBeLessThanOrEqual(creationDeadlineMs - 30_000);
+    expect(inMs).toBeGreaterThan(creationDeadlineMs / 3);
+  });
+
+  it('looks at a stray again when it is due, and then half as often each time while it stays', async () => {
+    const lost = instanceOf('lost-1', 'nobody');
+    runtime.plant(lost);
+    const waits: (number | null)[] = [];
+    for (const nowMs of [0, minuteMs, minuteMs + 1, minuteMs + 2]) {
+      runtime.failNext('deleteInstance');
+      await compare([lost], nowMs);
+      waits.push(reconciliation.lookAgainInMs);
+    }
+    expect(waits).toEqual([minuteMs, 4_000, 8_000, 16_000]);
+    // Something new is in doubt.
+    await compare([lost, instanceOf('lost-2', 'nobody')], minuteMs + 3);
+    expect(reconciliation.lookAgainInMs).toBe(2_000);
   });
 });

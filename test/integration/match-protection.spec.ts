@@ -367,8 +367,21 @@ describe('the protection of matches', () => {
   });
 
   it('protects rooms of a scheduler that is made while it runs, whatever was protected of it before', async () => {
-    const protector = startProtector();
+    const news = new RedisRoomChanges({ url: redis.url, name: 'test-room-changes' }, new RecordedLog());
+    let isFollowing = false;
+    const changes: RoomChanges = {
+      follow: (listener, signal) => {
+        const onBegin = () => {
+          isFollowing = true;
+          listener.onBegin();
+        };
+        return news.follow({ onBegin, onChanges: (heard) => listener.onChanges(heard) }, signal);
+      },
+    };
+    // So that no comparison finds it before the news do.
+    const protector = startProtector({ compareRetryMs: 60_000 }, { changes });
     await begun(protector);
+    await eventually(() => expect(isFollowing).toBe(true));
     await postgres.schedulers.createScheduler('castle', aSchedulerDefinition());
     const planted = { scheduler: 'castle', version: 'v1.0.0', validation: false };
     for (const id of ['castle-1', 'castle-2']) {
@@ -451,8 +464,9 @@ describe('the protection of matches', () => {
     const protector = startProtector({ compareIntervalMs: 50 });
     await settled(['room-1', 'room-2']);
     const before = protector.runtime.calls.length;
+    const asked = jest.spyOn(rooms, 'isSynced');
     await redis.loseEverything();
-    const compared = () => callsOf(protector, 'listInstances').length;
+    const compared = () => asked.mock.calls.length;
     const twoMore = async () => {
       const count = compared();
       await eventually(() => expect(compared()).toBeGreaterThan(count + 1));
@@ -474,6 +488,76 @@ describe('the protection of matches', () => {
     expect(await protectedRooms()).toEqual(['room-1', 'room-2']);
     await redis.passTime(30_000);
     await settled(['room-1']);
+    asked.mockRestore();
+  });
+
+  it('lists nothing while the room state is away or is rebuilt, and compares when it is there', async () => {
+    await startRooms(1);
+    await say('room-1', 'occupied');
+    const isSynced = jest.spyOn(rooms, 'isSynced');
+    const away = new DomainError('unavailable', 'room_store.unavailable', 'Redis is away');
+    let answer: () => Promise<boolean> = () => Promise.reject(away);
+    isSynced.mockImplementation(() => answer());
+    try {
+      const protector = startProtector({ compareRetryMs: 5 });
+      await eventually(() => expect(isSynced.mock.calls.length).toBeGreaterThan(2));
+      answer = () => Promise.resolve(false);
+      const before = isSynced.mock.calls.length;
+      await eventually(() => expect(isSynced.mock.calls.length).toBeGreaterThan(before + 2));
+      expect(callsOf(protector, 'listInstances')).toEqual([]);
+      answer = () => Promise.resolve(true);
+      await settled(['room-1']);
+    } finally {
+      isSynced.mockRestore();
+    }
+  });
+
+  it('looks again only at a scheduler that could not be compared', async () => {
+    await startRooms(1);
+    await postgres.schedulers.createScheduler('castle', aSchedulerDefinition());
+    runtime.plant(instanceOf('castle-1', { scheduler: 'castle' }));
+    const readFleet = jest.spyOn(rooms, 'readFleet');
+    let failures = 0;
+    const read = RedisRoomStore.prototype.readFleet.bind(rooms);
+    readFleet.mockImplementation((scheduler) =>
+      scheduler === 'castle' && failures++ < 2
+        ? Promise.reject(new DomainError('unavailable', 'room_store.unavailable', 'a part is away'))
+        : read(scheduler),
+    );
+    try {
+      const changes: RoomChanges = {
+        follow: (_, signal) => new Promise((done) => signal.addEventListener('abort', () => done())),
+      };
+      const protector = startProtector({ compareRetryMs: 5 }, { changes });
+      await begun(protector);
+      expect(callsOf(protector, 'listInstances').map(({ id }) => id)).toEqual(['', 'castle', 'castle']);
+    } finally {
+      readFleet.mockRestore();
+    }
+  });
+
+  it('makes one list for many sessions of the news that begin close together', async () => {
+    await startRooms(1);
+    let begin = (): void => undefined;
+    const changes: RoomChanges = {
+      follow: (listener, signal) => {
+        begin = () => listener.onBegin();
+        return new Promise((done) => signal.addEventListener('abort', () => done()));
+      },
+    };
+    const looks = jest.spyOn(PrometheusMetrics.prototype, 'protectionsWaiting');
+    try {
+      const protector = startProtector({ compareRetryMs: 3_600_000 }, { changes });
+      await begun(protector);
+      for (let sessions = 0; sessions < 10; sessions++) {
+        const before = looks.mock.calls.length;
+        begin();
+        await eventually(() => expect(looks.mock.calls.length).toBeGreaterThan(before));
+      }
+      expect(callsOf(protector, 'listInstances')).toHaveLength(1);
+    } finally {
+      looks.mockRestore();
+    }
   });
 
   it('goes on after Redis was away, and finds what it did not hear', async () => {

@@ -419,7 +419,8 @@ describe('create_new_scheduler_version with a new major version', () => {
       }),
     );
     const scheduler = (await postgres.schedulers.getScheduler(name))!;
-    await lifecycle.startRoom({ scheduler, id: 'arena-late', operationId: 'x', validation: true });
+    const started = await lifecycle.startRoom({ scheduler, id: 'arena-late', operationId: 'x', validation: true });
+    expect(started).toBe('ended_before');
     expect(await live()).toEqual([]);
     expect(await rooms.getRoom(name, 'arena-late')).toBeNull();
   });

@@ -49,7 +49,7 @@ export class RoomLifecycle {
   /**
    * Starts a room, or finds that an earlier attempt of the same operation did. After a failure neither record, ports nor instance
    * is left, unless something is away: then the same call, repeated, goes on from there. `ended_before`: an earlier attempt
-   * recorded it, and it is over; it is not started twice.
+   * recorded it, or somebody ended it while it was being started; it is over, and is not started twice.
    * @throws what the runtime says, or `room.host_ports_exhausted`.
    */
   async startRoom(room: RoomToStart): Promise<'started' | 'ended_before'> {
@@ -75,7 +75,10 @@ export class RoomLifecycle {
         { adopt: false, authoritative: false },
       );
       // Whoever ended the room meanwhile (a rollback by another worker) found no instance: this one has nobody else.
-      if (outcome === 'ended') await this.runtime.deleteInstance(scheduler.name, id, undoReason(room));
+      if (outcome === 'ended') {
+        await this.runtime.deleteInstance(scheduler.name, id, undoReason(room));
+        return 'ended_before';
+      }
       return 'started';
     } catch (error) {
       if (error instanceof DomainError && error.kind === 'unavailable') throw error;

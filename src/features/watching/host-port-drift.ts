@@ -2,7 +2,6 @@ import type { HostPortHolder, HostPortReservations, HostPortsInUse } from '../..
 import type { Logger } from '../../ports/logger';
 import type { Metrics } from '../../ports/metrics';
 import type { RoomStore } from '../../ports/room-store';
-import { creationDeadlineMs } from './reconciliation';
 
 /** Rooms that are asked for at once. */
 const readBatchSize = 500;
@@ -19,10 +18,12 @@ export class HostPortDrift {
     private readonly poolOf: (scheduler: string) => Promise<string>,
     private readonly metrics: Metrics,
     private readonly logger: Logger,
+    /** What was reserved for a room that is being made is not given back sooner. Milliseconds. */
+    private readonly options: { creationDeadlineMs: number },
   ) {}
 
   /**
-   * `ended`: instances of the list of which it is known that they are over by now. `recounts`: how many hold each number is
+   * `ended`: instances of the list of which it is known that they may be gone by now. `recounts`: how many hold each number is
    * counted anew too. A few round trips per thousand rooms; nothing is written where nothing differs.
    */
   async repair(
@@ -46,7 +47,7 @@ export class HostPortDrift {
       holders.filter(
         (holder) =>
           !present.has(keyOf(holder)) &&
-          nowMs - holder.sinceMs > creationDeadlineMs &&
+          nowMs - holder.sinceMs > this.options.creationDeadlineMs &&
           (holder.refusedUntilMs ?? 0) <= nowMs,
       ),
     );

@@ -14,7 +14,7 @@ import { pause, repeatUntilAborted } from '../repeat-until-aborted';
 import { SchedulerSettingsCache } from '../schedulers/scheduler-settings';
 import { FailureCounts } from './failure-counts';
 import { HostPortDrift } from './host-port-drift';
-import { Reconciliation } from './reconciliation';
+import { instanceKey, Reconciliation } from './reconciliation';
 import { UnplacedRooms } from './unplaced-rooms';
 
 export class InstanceWatchOptions {
@@ -22,12 +22,14 @@ export class InstanceWatchOptions {
   readonly leaseTtlMs!: number;
   /** How often runtime and room state are compared as a whole. Milliseconds. */
   readonly reconcileIntervalMs!: number;
-  /** How soon they are compared again while something differs. Milliseconds. */
+  /** How soon they are compared again when something differs, and at most how often. Milliseconds. */
   readonly doubtIntervalMs!: number;
   /** How often the room state is asked whether it was lost. Milliseconds. */
   readonly syncCheckIntervalMs!: number;
   /** An instance that should not be there is deleted only when it was seen twice, this far apart. Milliseconds. */
   readonly strayInstanceAgeMs!: number;
+  /** A record that is younger may have no instance yet. Milliseconds. */
+  readonly creationDeadlineMs!: number;
   /** How long a room waits for a machine that has its host ports free, before it is replaced. Milliseconds. */
   readonly hostPortPatienceMs!: number;
 }
@@ -37,7 +39,8 @@ const listBatchSize = 200;
 
 /**
  * Follows the runtime's instances into room state. One process of all holds the loop; it lists at start, after each gap,
- * every few minutes, and at once when the room state was lost.
+ * every few minutes, again soon while something is in doubt (less and less often while it stays so), and at once when the room state
+ * was lost.
  */
 @Injectable()
 export class InstanceWatch {
@@ -70,14 +73,17 @@ export class InstanceWatch {
   }
 
   private async follow(signal: AbortSignal): Promise<void> {
-    const { strayInstanceAgeMs, doubtIntervalMs, reconcileIntervalMs } = this.options;
+    const { strayInstanceAgeMs, doubtIntervalMs, reconcileIntervalMs, creationDeadlineMs } = this.options;
     const { rooms, hostPorts, runtime, settings, operations, metrics, logger } = this;
     const reconciliation = new Reconciliation(rooms, hostPorts, runtime, settings, operations, metrics, logger, {
       strayInstanceAgeMs,
       // The list that opens a watch and the first periodic one may come close together: they are one reading.
       secondLookAfterMs: doubtIntervalMs / 2,
+      doubtIntervalMs,
+      creationDeadlineMs,
     });
-    const hostPortDrift = new HostPortDrift(hostPorts, rooms, (scheduler) => this.poolOf(scheduler), metrics, logger);
+    const poolOf = (scheduler: string): Promise<string> => this.poolOf(scheduler);
+    const hostPortDrift = new HostPortDrift(hostPorts, rooms, poolOf, metrics, logger, { creationDeadlineMs });
     // A failed watch ends the round: the lease loop starts it again.
     const ended = new AbortController();
     const whole = AbortSignal.any([signal, ended.signal]);
@@ -86,7 +92,11 @@ export class InstanceWatch {
     let changesMissed = false;
     /** The list that opens the watch has been stored; until then there is nothing to compare with. */
     let isOpen = false;
-    const reconcile = async (instances: RuntimeInstance[], authoritative: boolean): Promise<void> => {
+    let deletingStrays = Promise.resolve();
+    const reconcile = async (
+      instances: RuntimeInstance[],
+      { authoritative, askedAtMs }: { authoritative: boolean; askedAtMs: number },
+    ): Promise<void> => {
       if (authoritative) {
         this.failures.keepOnly(instances);
         this.unplaced.keepOnly(instances);
@@ -94,15 +104,20 @@ export class InstanceWatch {
       const wasComplete = !authoritative && (await this.rooms.isSynced());
       const thorough = Date.now() >= thoroughAt;
       const ended = await this.applyList(instances, authoritative, whole);
+      // The end of an instance may have been heard of since a list was asked for beside the changes; two such lists are sure.
+      const mayBeGone = [...ended].filter((key) => !authoritative && !reconciliation.wasStray(key));
       // Before the room state counts as complete, because rooms are started from then on.
-      await hostPortDrift.repair(instances, { ended, recounts: thorough });
-      const touched = await reconciliation.compare(instances, Date.now(), { recounts: thorough });
+      await hostPortDrift.repair(instances, { ended: new Set(mayBeGone), recounts: thorough });
+      const ageMs = performance.now() - askedAtMs;
+      const touched = await reconciliation.compare(instances, Date.now(), { ended, ageMs, recounts: thorough });
       whole.throwIfAborted();
       await this.rooms.markSynced();
       this.wasSynced = true;
       this.metrics.loopFinished('runtime_watcher');
       if (thorough) thoroughAt = Date.now() + reconcileIntervalMs;
-      dueAt = Date.now() + (reconciliation.inDoubt ? doubtIntervalMs : reconcileIntervalMs);
+      dueAt = Date.now() + Math.min(reconciliation.lookAgainInMs ?? Infinity, reconcileIntervalMs);
+      // Outside the turn: the room state must not wait for it.
+      deletingStrays = reconciliation.deleteStrays(whole);
       // While the store was not complete nobody could decide, and what happened before this watch rang no bell.
       const due = wasComplete ? [...touched] : await this.settings.names();
       await Promise.all(due.map((scheduler) => this.wakeUps.ring('health', scheduler)));
@@ -122,7 +137,8 @@ export class InstanceWatch {
           changesMissed = false;
           try {
             // Changes arrive beside this list, and may be newer: only the list that opens a watch is the whole truth.
-            await reconcile(await this.runtime.listInstances(), false);
+            const askedAtMs = performance.now();
+            await reconcile(await this.runtime.listInstances(), { authoritative: false, askedAtMs });
           } catch (error) {
             changesMissed ||= retried;
             throw error;
@@ -134,8 +150,9 @@ export class InstanceWatch {
         {
           onList: (instances) =>
             inTurn(async () => {
+              const askedAtMs = performance.now();
               if (!(await this.rooms.isSynced())) this.reportRebuilding();
-              await reconcile(instances, true);
+              await reconcile(instances, { authoritative: true, askedAtMs });
               isOpen = true;
             }),
           onChange: async (change) => {
@@ -147,6 +164,7 @@ export class InstanceWatch {
     } finally {
       ended.abort();
       await periodic;
+      await deletingStrays;
     }
   }
 
@@ -166,7 +184,7 @@ export class InstanceWatch {
       await Promise.all(
         batch.map(async (instance) => {
           const { outcome } = await this.apply(instance, { isListed: true, authoritative });
-          if (outcome === 'ended') ended.add(`${instance.scheduler}/${instance.id}`);
+          if (outcome === 'ended') ended.add(instanceKey(instance));
         }),
       );
     }
@@ -213,10 +231,12 @@ export class InstanceWatch {
     const { instance } = change;
     if (change.type === 'present') {
       const outcome = await this.apply(instance, { isListed: false, authoritative: false });
-      if (outcome.outcome !== 'adopted') return 'updated';
+      // Nobody else holds the ports of an instance that came up after its room had ended: they are in use until it is gone.
+      const isLeft = outcome.outcome === 'ended' && instance.status !== 'terminating';
+      if (outcome.outcome !== 'adopted' && !isLeft) return 'updated';
       const { scheduler, id, hostPorts: ports } = instance;
       await this.hostPorts.hold([{ scheduler, id, pool: await this.poolOf(scheduler), ports }]);
-      return 'added';
+      return isLeft ? 'updated' : 'added';
     }
     const reason = this.unplaced.reasonOf(instance) ?? instance.description;
     const [{ existed }] = await Promise.all([

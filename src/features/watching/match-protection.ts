@@ -25,7 +25,7 @@ export class MatchProtectionOptions {
   readonly budgetIntervalMs!: number;
   /** How often all rooms are compared with all instances. Milliseconds. */
   readonly compareIntervalMs!: number;
-  /** How soon they are compared again after that failed, or while the room state is rebuilt. Milliseconds. */
+  /** How soon what failed is looked at again, and how far apart whole lists are at least, whatever asks for them. Milliseconds. */
   readonly compareRetryMs!: number;
   /** So long after it was found again, a room may have players on their way of whom nobody knows. Milliseconds. */
   readonly adoptionHoldMs!: number;
@@ -42,7 +42,8 @@ const lookIntervalMs = 500;
 /**
  * Tells a runtime that moves instances which of them may not be moved: those with a match. Level-triggered: news of a room only says
  * where to look, and what is told follows from how the room is then; a comparison of everything, at start, after a gap in the
- * news and every few minutes, finds what was missed. One process of all does it.
+ * news and every few minutes, finds what was missed. It lists a whole cluster, so it is made only when the room state is there to
+ * compare with, and schedulers that could not be compared are looked at again one by one. One process of all does it.
  */
 @Injectable()
 export class MatchProtection {
@@ -75,6 +76,11 @@ class ProtectionSession {
   private readonly warnings: RepeatedWarnings;
   private readonly atWork = new Set<Promise<void>>();
   private compareDueMs = 0;
+  /** Everything was listed last. */
+  private listedAtMs = -Infinity;
+  /** Schedulers that the last comparison could not compare, and when they are looked at again. */
+  private readonly left = new Set<string>();
+  private leftDueMs = Infinity;
   private bell = new AbortController();
 
   constructor(
@@ -109,18 +115,24 @@ class ProtectionSession {
     let comparing: Promise<void> | null = null;
     while (!this.signal.aborted) {
       const now = performance.now();
-      if (comparing === null && now >= this.compareDueMs) {
-        this.compareDueMs = Infinity;
-        comparing = this.compare().finally(() => (comparing = null));
+      if (comparing === null && now >= Math.min(this.wholeDueMs, this.leftDueMs)) {
+        const work = now >= this.wholeDueMs ? this.compare() : this.compareLeft();
+        comparing = work.finally(() => (comparing = null));
       }
       this.startWork(now);
       this.reportWaiting(now);
-      const dueInMs = Math.max(1, this.compareDueMs - performance.now());
+      const dueMs = comparing === null ? Math.min(this.wholeDueMs, this.leftDueMs) : Infinity;
+      const dueInMs = Math.max(1, dueMs - performance.now());
       await pause(Math.min(lookIntervalMs, dueInMs), AbortSignal.any([this.signal, this.bell.signal]));
       this.bell = new AbortController();
     }
     await Promise.all([following, comparing, ...this.atWork]);
     this.metrics.protectionsWaiting(0, 0);
+  }
+
+  /** Connections that break again and again must not make as many lists. */
+  private get wholeDueMs(): number {
+    return Math.max(this.compareDueMs, this.listedAtMs + this.options.compareRetryMs);
   }
 
   private of(scheduler: string): SchedulerProtection {
@@ -280,27 +292,13 @@ class ProtectionSession {
   /** Does not fail. */
   private async compare(): Promise<void> {
     const { compareIntervalMs, compareRetryMs } = this.options;
+    this.compareDueMs = Infinity;
+    this.leftDueMs = Infinity;
     let pauseMs = compareRetryMs;
     try {
-      for (const protection of this.schedulers.values()) protection.listBegins();
-      const instances = byScheduler(await this.runtime.listInstances());
-      const known = await this.settings.names();
-      const names = [...new Set([...known, ...instances.keys(), ...this.schedulers.keys()])];
-      let isWhole = true;
-      for (let start = 0; start < names.length && !this.signal.aborted; start += fleetsAtOnce) {
-        const looks = names.slice(start, start + fleetsAtOnce).map(async (name) => {
-          const protection = this.of(name);
-          await this.inTurn(protection, async () => {
-            if (!(await this.look(name, protection, instances.get(name) ?? []))) isWhole = false;
-          });
-        });
-        await Promise.all(looks);
-      }
-      const exists = new Set([...known, ...instances.keys()]);
-      for (const name of names) if (!exists.has(name)) this.schedulers.delete(name);
-      if (isWhole) {
+      if (await this.rooms.isSynced()) {
+        await this.compareAll();
         pauseMs = compareIntervalMs;
-        this.metrics.loopFinished('match_protection');
       }
     } catch (error) {
       if (!this.signal.aborted) {
@@ -312,14 +310,67 @@ class ProtectionSession {
     this.bell.abort();
   }
 
-  /** Does not fail. */
-  private async listOne(scheduler: string, protection: SchedulerProtection): Promise<void> {
+  /** @throws when not everything could be listed. */
+  private async compareAll(): Promise<void> {
+    this.listedAtMs = performance.now();
+    for (const protection of this.schedulers.values()) protection.listBegins();
+    const instances = byScheduler(await this.runtime.listInstances());
+    const known = await this.settings.names();
+    const names = [...new Set([...known, ...instances.keys(), ...this.schedulers.keys()])];
+    this.left.clear();
+    await this.inGroups(names, (name, protection) => this.look(name, protection, instances.get(name) ?? []));
+    const exists = new Set([...known, ...instances.keys()]);
+    for (const name of names) if (!exists.has(name)) this.schedulers.delete(name);
+    this.concludeComparison();
+  }
+
+  /** Those that the last comparison left, each with a list of its own. Does not fail. */
+  private async compareLeft(): Promise<void> {
+    this.leftDueMs = Infinity;
+    try {
+      if (await this.rooms.isSynced()) {
+        await this.inGroups([...this.left], (name, protection) => this.listOne(name, protection));
+      }
+    } catch (error) {
+      if (!this.signal.aborted) {
+        this.warnings.warn({ err: messageOf(error) }, 'rooms with matches could not be compared with the runtime');
+      }
+    }
+    this.concludeComparison();
+    this.bell.abort();
+  }
+
+  /** Some schedulers side by side; `work` answers whether it could be done. */
+  private async inGroups(
+    names: readonly string[],
+    work: (name: string, protection: SchedulerProtection) => Promise<boolean>,
+  ): Promise<void> {
+    for (let start = 0; start < names.length && !this.signal.aborted; start += fleetsAtOnce) {
+      const looks = names.slice(start, start + fleetsAtOnce).map(async (name) => {
+        const protection = this.of(name);
+        await this.inTurn(protection, async () => {
+          if (await work(name, protection)) this.left.delete(name);
+          else this.left.add(name);
+        });
+      });
+      await Promise.all(looks);
+    }
+  }
+
+  private concludeComparison(): void {
+    if (this.left.size > 0) this.leftDueMs = performance.now() + this.options.compareRetryMs;
+    else if (!this.signal.aborted) this.metrics.loopFinished('match_protection');
+  }
+
+  /** False when it could not be done. Does not fail. */
+  private async listOne(scheduler: string, protection: SchedulerProtection): Promise<boolean> {
     protection.listBegins();
     try {
       await this.pace.turn(this.signal);
-      await this.look(scheduler, protection, await this.runtime.listInstances(scheduler));
+      return await this.look(scheduler, protection, await this.runtime.listInstances(scheduler));
     } catch (error) {
       this.failed(scheduler, protection, error);
+      return false;
     }
   }
 

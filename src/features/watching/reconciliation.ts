@@ -8,8 +8,14 @@ import type { RoomStore } from '../../ports/room-store';
 import type { Runtime } from '../../ports/runtime';
 import type { SchedulerSettingsCache } from '../schedulers/scheduler-settings';
 
-/** A room may be recorded this long before its instance exists. Milliseconds. */
-export const creationDeadlineMs = 15_000;
+/**
+ * A room may be recorded this long before its instance exists: longer than a whole start takes that still comes to something. It
+ * counts the machines and makes the instance, and both may wait 30 s for an answer, be asked again, and wait for their turn among
+ * other calls. Whose record ended before would be removed though it had just started. Milliseconds.
+ */
+export const creationDeadlineMs = 90_000;
+/** Instances that are deleted side by side: each deletion may wait long for its answer. */
+const parallelDeletions = 5;
 
 /** Why an instance should not be there, with what is said when it was deleted. */
 const strays = {
@@ -17,6 +23,11 @@ const strays = {
     reason: 'scheduler_deleted',
     drift: 'instance_unknown',
     message: 'an instance of a scheduler that does not exist was deleted',
+  },
+  room_ended: {
+    reason: 'scale_down',
+    drift: 'ended_room_left',
+    message: 'an instance was deleted whose room had ended before',
   },
   validation_over: {
     reason: 'new_version_validation_finished',
@@ -26,19 +37,32 @@ const strays = {
 } as const;
 type Stray = keyof typeof strays;
 
+export interface ListFacts {
+  /** Instances of the list whose rooms are over, as the room state says (`instanceKey`). */
+  ended: ReadonlySet<string>;
+  /** For how long the list has been on its way: what was recorded since cannot be in it. Milliseconds. */
+  ageMs: number;
+  /** The counters are checked too. */
+  recounts: boolean;
+}
+
 /**
  * Compares a full list of instances with the room state. Nothing is removed on one reading: a record without instance needs
- * two lists that lack it, an instance of an unknown scheduler two lists some time apart, and so does a validation room of a
- * scheduler that makes no new version. Its operation removes it; this is for a database that was restored, and for a start
- * that came through after the room had been removed.
+ * two lists that lack it, an instance of an unknown scheduler two lists some time apart, and so does one whose room has ended (its
+ * start came through late, and nobody else knows of it), and a validation room of a scheduler that makes no new version. Its
+ * operation removes it; this is for a database that was restored, and for a start that came through after the room had been removed.
  */
 export class Reconciliation {
   /** Rooms that the last list lacked, and since when lists lack them. */
   private missingSinceMs = new Map<string, number>();
-  /** Some record has no instance, and is too young to be judged. */
-  private someAreYoung = false;
-  /** When an instance that should not be there was first seen. */
+  /** When an instance that should not be there, and is not ending, was first seen. */
   private straySinceMs = new Map<string, number>();
+  /** Strays that were seen for long enough. */
+  private overdue: { instance: Instance; stray: Stray }[] = [];
+  private deleting: Promise<void> | null = null;
+  private lookInMs: number | null = null;
+  /** How many comparisons in a row found no doubt that the one before had not found. */
+  private sameDoubts = 0;
 
   constructor(
     private readonly rooms: RoomStore,
@@ -53,19 +77,30 @@ export class Reconciliation {
       strayInstanceAgeMs: number;
       /** Two lists that come closer together than this are one reading. Milliseconds. */
       secondLookAfterMs: number;
+      /** How soon doubts want another look; those that remain the same want it half as often each time. Milliseconds. */
+      doubtIntervalMs: number;
+      /** A record that is younger may have no instance yet. Milliseconds. */
+      creationDeadlineMs: number;
     },
   ) {}
 
-  /** Whether something waits for a second reading. */
-  get inDoubt(): boolean {
-    return this.missingSinceMs.size > 0 || this.someAreYoung || this.straySinceMs.size > 0;
+  /** How soon the next list should be compared, after the one that was compared last; null when nothing waits for it. */
+  get lookAgainInMs(): number | null {
+    return this.lookInMs;
   }
 
-  /** Answers the schedulers whose rooms changed. `recounts`: the counters are checked too. */
-  async compare(instances: Instance[], nowMs: number, { recounts }: { recounts: boolean }): Promise<Set<string>> {
-    const touched = await this.cleanRecords(new Set(instances.map(keyOf)), nowMs);
-    await this.deleteStrays(instances, nowMs);
-    for (const scheduler of recounts ? await this.rooms.listSchedulers() : []) {
+  /** Whether an instance that should not be there was seen before by a list that was compared. */
+  wasStray(key: string): boolean {
+    return this.straySinceMs.has(key);
+  }
+
+  /** Answers the schedulers whose rooms changed. Strays are only found: `deleteStrays`. */
+  async compare(instances: Instance[], nowMs: number, facts: ListFacts): Promise<Set<string>> {
+    const before = new Set([...this.missingSinceMs.keys(), ...this.straySinceMs.keys()]);
+    const { touched, youngForMs } = await this.cleanRecords(new Set(instances.map(instanceKey)), nowMs, facts.ageMs);
+    await this.findStrays(instances, nowMs, facts.ended);
+    this.planNextLook(before, youngForMs, nowMs);
+    for (const scheduler of facts.recounts ? await this.rooms.listSchedulers() : []) {
       const { repaired } = await this.rooms.recountFleet(scheduler);
       if (repaired > 0) {
         this.metrics.driftRepaired('counter', repaired);
@@ -75,21 +110,39 @@ export class Reconciliation {
     return touched;
   }
 
-  private async cleanRecords(present: ReadonlySet<string>, nowMs: number): Promise<Set<string>> {
+  /**
+   * Deletes the strays that the last comparison found overdue. Nobody should wait for it with anything else: each deletion may take
+   * long. One that is under way already is not begun anew. What fails is found again by the next comparison. Does not fail.
+   */
+  deleteStrays(signal: AbortSignal): Promise<void> {
+    this.deleting ??= this.deleteOverdue(signal).finally(() => (this.deleting = null));
+    return this.deleting;
+  }
+
+  /** `youngForMs`: how long the oldest record that is too young to be judged remains so. */
+  private async cleanRecords(
+    present: ReadonlySet<string>,
+    nowMs: number,
+    listAgeMs: number,
+  ): Promise<{ touched: Set<string>; youngForMs: number }> {
+    const { creationDeadlineMs: deadlineMs, secondLookAfterMs } = this.options;
+    const listedAtMs = performance.now() - listAgeMs;
     const touched = new Set<string>();
     const missingSinceMs = new Map<string, number>();
-    let someAreYoung = false;
+    let youngForMs = Infinity;
     for (const scheduler of await this.rooms.listSchedulers()) {
       const fleet = await this.rooms.readFleet(scheduler);
+      const sinceListMs = performance.now() - listedAtMs;
       for (const room of fleet.rooms) {
-        const key = keyOf(room);
+        const key = instanceKey(room);
         if (present.has(key)) continue;
-        if (fleet.nowMs - room.createdAtMs < creationDeadlineMs) {
-          someAreYoung = true;
+        const ageMs = fleet.nowMs - room.createdAtMs;
+        if (ageMs < deadlineMs) {
+          if (ageMs >= sinceListMs) youngForMs = Math.min(youngForMs, deadlineMs - ageMs);
           continue;
         }
         const sinceMs = this.missingSinceMs.get(key) ?? nowMs;
-        if (nowMs - sinceMs < Math.max(1, this.options.secondLookAfterMs)) {
+        if (nowMs - sinceMs < Math.max(1, secondLookAfterMs)) {
           missingSinceMs.set(key, sinceMs);
           continue;
         }
@@ -100,18 +153,19 @@ export class Reconciliation {
       }
     }
     this.missingSinceMs = missingSinceMs;
-    this.someAreYoung = someAreYoung;
-    return touched;
+    return { touched, youngForMs };
   }
 
-  private async deleteStrays(instances: Instance[], nowMs: number): Promise<void> {
+  private async findStrays(instances: Instance[], nowMs: number, ended: ReadonlySet<string>): Promise<void> {
     const straySinceMs = new Map<string, number>();
+    this.overdue = [];
     for (const instance of instances) {
-      const key = keyOf(instance);
+      if (instance.status === 'terminating') continue;
+      const key = instanceKey(instance);
       const seenSinceMs = this.straySinceMs.get(key);
       let stray: Stray | null;
       try {
-        stray = await this.strayOf(instance);
+        stray = await this.strayOf(instance, ended.has(key));
       } catch (error) {
         // Nobody knows now. The rest of the comparison does not depend on it.
         if (seenSinceMs !== undefined) straySinceMs.set(key, seenSinceMs);
@@ -121,27 +175,56 @@ export class Reconciliation {
       if (stray === null) continue;
       const sinceMs = seenSinceMs ?? nowMs;
       straySinceMs.set(key, sinceMs);
-      if (nowMs - sinceMs < this.options.strayInstanceAgeMs || instance.status === 'terminating') continue;
-      const { reason, drift, message } = strays[stray];
-      try {
-        await this.runtime.deleteInstance(instance.scheduler, instance.id, reason);
-        this.metrics.driftRepaired(drift, 1);
-        this.logger.warn({ scheduler_name: instance.scheduler, room_id: instance.id }, message);
-      } catch (error) {
-        this.logger.warn({ room_id: instance.id, err: messageOf(error) }, 'a stray instance could not be deleted');
-      }
+      if (nowMs - sinceMs >= this.options.strayInstanceAgeMs) this.overdue.push({ instance, stray });
     }
     this.straySinceMs = straySinceMs;
   }
 
-  private async strayOf({ scheduler, validation }: Instance): Promise<Stray | null> {
+  /** A doubt wants no look before it can be decided, and one that no look decides wants them less and less often. */
+  private planNextLook(before: ReadonlySet<string>, youngForMs: number, nowMs: number): void {
+    const { doubtIntervalMs, strayInstanceAgeMs } = this.options;
+    const doubts = [...this.missingSinceMs.keys(), ...this.straySinceMs.keys()];
+    this.sameDoubts = doubts.length > 0 && doubts.every((key) => before.has(key)) ? this.sameDoubts + 1 : 0;
+    const intervalMs = doubtIntervalMs * 2 ** this.sameDoubts;
+    let lookInMs = Math.max(doubtIntervalMs, youngForMs);
+    if (this.missingSinceMs.size > 0) lookInMs = Math.min(lookInMs, intervalMs);
+    for (const sinceMs of this.straySinceMs.values()) {
+      const leftMs = sinceMs + strayInstanceAgeMs - nowMs;
+      lookInMs = Math.min(lookInMs, leftMs > 0 ? Math.max(doubtIntervalMs, leftMs) : intervalMs);
+    }
+    this.lookInMs = lookInMs === Infinity ? null : lookInMs;
+  }
+
+  private async deleteOverdue(signal: AbortSignal): Promise<void> {
+    const { overdue } = this;
+    for (let start = 0; start < overdue.length && !signal.aborted; start += parallelDeletions) {
+      await Promise.all(overdue.slice(start, start + parallelDeletions).map((each) => this.deleteOne(each)));
+    }
+  }
+
+  private async deleteOne({ instance, stray }: { instance: Instance; stray: Stray }): Promise<void> {
+    const { scheduler, id, validation } = instance;
+    const { drift, message } = strays[stray];
+    const reason = stray === 'room_ended' && validation ? strays.validation_over.reason : strays[stray].reason;
+    try {
+      await this.runtime.deleteInstance(scheduler, id, reason);
+      this.metrics.driftRepaired(drift, 1);
+      this.logger.warn({ scheduler_name: scheduler, room_id: id }, message);
+    } catch (error) {
+      this.logger.warn({ room_id: id, err: messageOf(error) }, 'a stray instance could not be deleted');
+    }
+  }
+
+  private async strayOf({ scheduler, validation }: Instance, hasEnded: boolean): Promise<Stray | null> {
     if ((await this.settings.find(scheduler)) === null) return 'unknown_scheduler';
+    if (hasEnded) return 'room_ended';
     if (!validation) return null;
     const change = await this.operations.findOpen(scheduler, ['create_new_scheduler_version']);
     return change === null ? 'validation_over' : null;
   }
 }
 
-function keyOf({ scheduler, id }: { scheduler: string; id: string }): string {
+/** How instances are named in the facts of a list. */
+export function instanceKey({ scheduler, id }: { scheduler: string; id: string }): string {
   return `${scheduler}/${id}`;
 }

@@ -73,7 +73,7 @@ export class AddRoomsExecutor extends Executor<'add_rooms'> {
         const failedBefore = failed.size;
         for (const [place, each] of started.entries()) {
           if (each.status === 'fulfilled') {
-            if (each.value === 'ended_before') failed.set(batch[place]!, 'it ended before this operation was resumed');
+            if (each.value === 'ended_before') failed.set(batch[place]!, 'it ended before it had been started');
           } else if (each.reason instanceof DomainError && each.reason.kind === 'unavailable') {
             unavailable = each.reason;
           } else {
