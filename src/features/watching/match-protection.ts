@@ -116,7 +116,7 @@ class ProtectionSession {
       this.startWork(now);
       this.reportWaiting(now);
       const dueInMs = Math.max(1, this.compareDueMs - performance.now());
-      await pause(Math.min(lookIntervalMs, dueInMs), AbortSignal.any([this.signal, this.bell.signal]));
+      await pause(Math.min(lookIntervalMs, dueInMs), this.signal, this.bell.signal);
       this.bell = new AbortController();
     }
     await Promise.all([following, comparing, ...this.atWork]);
