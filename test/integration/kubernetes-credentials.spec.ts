@@ -77,7 +77,9 @@ describeOnKubernetes('credentials for Kubernetes', (source) => {
   });
 
   it('are not asked for beside a program that is still at it', async () => {
-    const client = await clientOf(writePlugin(`echo run >> '${file('runs')}'; exec sleep 5`), { callDeadlineMs: 500 });
+    // Until the folder is removed.
+    const hang = `while [ -e '${file('kubeconfig')}' ]; do sleep 0.1; done`;
+    const client = await clientOf(writePlugin(`echo run >> '${file('runs')}'; ${hang}`), { callDeadlineMs: 500 });
     const now = Date.now.bind(Date);
     const clock = jest.spyOn(Date, 'now');
     try {
