@@ -92,7 +92,7 @@ async function renewUntilLost(
 async function within<T>(work: Promise<T>, timeoutMs: number, signal: AbortSignal): Promise<T | null> {
   const answered = new AbortController();
   try {
-    return await Promise.race([work, pause(timeoutMs, AbortSignal.any([signal, answered.signal])).then(() => null)]);
+    return await Promise.race([work, pause(timeoutMs, signal, answered.signal).then(() => null)]);
   } finally {
     answered.abort();
   }

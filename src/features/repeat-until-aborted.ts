@@ -22,16 +22,16 @@ export async function repeatUntilAborted(
   }
 }
 
-/** Resolves after `delayMs`, or at once when `signal` aborts. */
-export function pause(delayMs: number, signal: AbortSignal): Promise<void> {
+/** Resolves after `delayMs`, or at once when one of the signals aborts; leaves nothing on them, however long they live. */
+export function pause(delayMs: number, ...signals: readonly AbortSignal[]): Promise<void> {
   return new Promise((resolve) => {
-    if (signal.aborted) return resolve();
+    if (signals.some(({ aborted }) => aborted)) return resolve();
     const done = (): void => {
       clearTimeout(timer);
-      signal.removeEventListener('abort', done);
+      for (const signal of signals) signal.removeEventListener('abort', done);
       resolve();
     };
     const timer = setTimeout(done, delayMs);
-    signal.addEventListener('abort', done);
+    for (const signal of signals) signal.addEventListener('abort', done);
   });
 }

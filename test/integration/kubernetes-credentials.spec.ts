@@ -1,4 +1,4 @@
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describeOnKubernetes } from '../support/kube-control-plane';
@@ -58,6 +58,39 @@ describeOnKubernetes('credentials for Kubernetes', (source) => {
     rooms.proxy.token = 'second';
     writeFileSync(file('credential'), credential('second'));
     await expect(client.listInstances()).resolves.toEqual([]);
+  });
+
+  const runs = (): number =>
+    existsSync(file('runs')) ? readFileSync(file('runs'), 'utf8').trim().split('\n').length : 0;
+
+  it('that expire are asked for once for all calls that went out with them', async () => {
+    writeFileSync(file('credential'), credential('first'));
+    const client = await clientOf(writePlugin(`echo run >> '${file('runs')}'; cat '${file('credential')}'`));
+    rooms.proxy.token = 'first';
+    await client.listInstances();
+    rooms.proxy.token = 'second';
+    writeFileSync(file('credential'), credential('second'));
+    await Promise.all(
+      Array.from({ length: 40 }, (_, room) => client.deleteInstance('arena', `arena-${room}`, 'scale_down')),
+    );
+    expect(runs()).toBe(2);
+  });
+
+  it('are not asked for beside a program that is still at it', async () => {
+    // Until the folder is removed.
+    const hang = `while [ -e '${file('kubeconfig')}' ]; do sleep 0.1; done`;
+    const client = await clientOf(writePlugin(`echo run >> '${file('runs')}'; ${hang}`), { callDeadlineMs: 500 });
+    const now = Date.now.bind(Date);
+    const clock = jest.spyOn(Date, 'now');
+    try {
+      for (const aheadMs of [0, 15_000, 30_000]) {
+        clock.mockImplementation(() => now() + aheadMs);
+        await expect(client.listInstances()).rejects.toMatchObject({ kind: 'unavailable' });
+      }
+    } finally {
+      clock.mockRestore();
+    }
+    expect(runs()).toBe(1);
   });
 
   it('that a program cannot give fail the call within its deadline, and are had when it can', async () => {

@@ -130,6 +130,12 @@ describeOnKubernetes('Kubernetes runtime under faults', (source) => {
       expect(rooms.proxy.count('GET', allPods)).toBe(lists);
     });
 
+    it('that says nothing for too long begins anew with a list', async () => {
+      const client = await rooms.client({ watchSilenceMs: 1_000 });
+      const watcher = await watch(client);
+      await soon(() => expect(watcher.lists.length).toBeGreaterThan(1));
+    });
+
     it('is one for all schedulers', async () => {
       for (const name of ['second', 'third']) await runtime.createScheduler(name, 'o');
       const watcher = await watch();
@@ -256,6 +262,38 @@ describeOnKubernetes('Kubernetes runtime under faults', (source) => {
           involvedObject: expect.objectContaining({ kind: 'Pod', name: 'arena-1' }),
         }),
       ]);
+    });
+  });
+
+  describe('the event of a deletion', () => {
+    const events = '/api/v1/namespaces/arena/events';
+
+    it('is not written for a deletion that fails, and once for one that takes several attempts', async () => {
+      await runtime.createInstance(roomSpec({ id: 'arena-1' }));
+      await rooms.machine.run('arena-1');
+      rooms.proxy.refuse(1, ({ method }) => method === 'DELETE', 403);
+      expect(await failureOf(runtime.deleteInstance('arena', 'arena-1', 'scale_down'))).not.toBeNull();
+      expect(rooms.proxy.count('POST', events)).toBe(0);
+      rooms.proxy.refuse(2, ({ method }) => method === 'DELETE', 503);
+      expect(await runtime.deleteInstance('arena', 'arena-1', 'scale_down')).toBe('deleting');
+      await soon(() => expect(rooms.proxy.count('POST', events)).toBe(1));
+    });
+
+    it('is dropped where it would take the turn of another call', async () => {
+      await runtime.createInstance(roomSpec({ id: 'arena-1' }));
+      const slow = await rooms.client({ qps: 0.1, burst: 2 });
+      expect(await slow.deleteInstance('arena', 'arena-1', 'scale_down')).toBe('deleting');
+      await slow.close();
+      expect(rooms.proxy.count('POST', events)).toBe(0);
+    });
+
+    it('does not keep a client from being closed', async () => {
+      await runtime.createInstance(roomSpec({ id: 'arena-1' }));
+      const patient = await rooms.client({ attemptTimeoutMs: 3_600_000, callDeadlineMs: 3_600_000 });
+      rooms.proxy.hold(({ path }) => path === events);
+      expect(await patient.deleteInstance('arena', 'arena-1', 'scale_down')).toBe('deleting');
+      await soon(() => expect(rooms.proxy.count('POST', events)).toBe(1));
+      await patient.close();
     });
   });
 

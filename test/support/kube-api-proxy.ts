@@ -20,6 +20,8 @@ interface Fault {
   answer: { status: number; headers: Record<string, string>; body: object } | null;
   /** The list that the server answers is passed on without what is in it. */
   empties?: boolean;
+  /** The call waits for its answer for ever. */
+  holds?: boolean;
 }
 
 /** Plain HTTP in front of an API server, that knows the credentials, remembers what was asked, and does what networks do. */
@@ -74,6 +76,11 @@ export class KubeApiProxy {
     this.faults.push({ matches, times, answer: { status, headers, body } });
   }
 
+  /** Matching calls do not reach the server and are never answered. */
+  hold(matches: Fault['matches']): void {
+    this.faults.push({ matches, times: Infinity, answer: null, holds: true });
+  }
+
   /** Matching lists have nothing in them, until it is stopped. */
   emptyLists(matches: Fault['matches']): { stop(): void } {
     const fault: Fault = { matches, times: Infinity, answer: null, empties: true };
@@ -124,6 +131,7 @@ export class KubeApiProxy {
     }
     const fault = this.faults.find(({ matches, times }) => times > 0 && matches(asked));
     if (fault) fault.times--;
+    if (fault?.holds) return;
     if (fault?.answer) {
       incoming.resume();
       answer(response, fault.answer.status, fault.answer.body, fault.answer.headers);

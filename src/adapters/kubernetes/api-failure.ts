@@ -1,6 +1,9 @@
 import { DomainError } from '../../domain/errors';
 import type { Status } from './kubernetes-objects';
 
+/** Not a word of Kubernetes: it said nothing. */
+const silentReason = 'Silence';
+
 type Causes = NonNullable<NonNullable<Status['details']>['causes']>;
 
 /** A call that the API server refused, or whose answer never came. */
@@ -38,6 +41,11 @@ export class ApiFailure extends Error {
     return new ApiFailure(message, { status: null, reason: '', causes: [], retryAfterMs: null }, cause);
   }
 
+  /** A watch was open, and broken: nothing says whether anything was missed. */
+  static silence(message: string, cause?: unknown): ApiFailure {
+    return new ApiFailure(message, { status: null, reason: silentReason, causes: [], retryAfterMs: null }, cause);
+  }
+
   /** An `ERROR` of a watch is a Status without HTTP around it. */
   static ofStatus(status: Status): ApiFailure {
     return new ApiFailure(status.message ?? 'the API server ended the watch', {
@@ -55,6 +63,14 @@ export class ApiFailure extends Error {
   /** The version to go on from is forgotten: only a new list helps. */
   get isExpired(): boolean {
     return this.facts.status === 410 || this.facts.reason === 'Expired' || this.facts.reason === 'Gone';
+  }
+
+  /**
+   * A watch must not go on from its version: it is forgotten, or the watch was silent, as one is whose version the server has not
+   * reached (its store was restored from a backup).
+   */
+  get needsList(): boolean {
+    return this.isExpired || this.facts.reason === silentReason;
   }
 
   /** Another attempt may do: nobody said that this call is wrong. */

@@ -22,12 +22,16 @@ export interface Access {
   server: URL;
   headers: Record<string, string>;
   agent: HttpAgent;
+  /** How often the configuration had been read again because the server did not know what it gave. */
+  renewals: number;
 }
 
 /** Tokens in files change (kubelet renews them), and so do certificates: read again this often. Milliseconds. */
 const freshForMs = 10_000;
+/** A program that gives credentials, and is not done by then, is given up; the next one may be started. Milliseconds. */
+const composeDeadlineMs = 60_000;
 /** Connections for calls beside each other; each watch has one too. */
-const maxSockets = 100;
+export const maxSockets = 100;
 
 /**
  * The way to an API server: address, credentials, and connections that are kept. The client library knows all kinds of
@@ -36,6 +40,9 @@ const maxSockets = 100;
 export class ClusterAccess {
   private access: Promise<Access> | null = null;
   private freshUntilMs = 0;
+  private renewals = 0;
+  /** Resolves when no credentials are being asked for. */
+  private composed: Promise<unknown> = Promise.resolve();
   private kept: { fingerprint: string; agent: HttpAgent } | null = null;
 
   private constructor(
@@ -67,20 +74,31 @@ export class ClusterAccess {
     return new ClusterAccess(config, load, serverOf(config).origin);
   }
 
-  /** What the next request needs. Credentials are asked for anew every few seconds. */
+  /** What the next request needs. Credentials are asked for anew every few seconds, once for all who wait for them. */
   current(): Promise<Access> {
     if (this.access !== null && Date.now() < this.freshUntilMs) return this.access;
-    this.freshUntilMs = Date.now() + freshForMs;
-    const access = this.compose();
+    // As long as it is being asked for.
+    this.freshUntilMs = Infinity;
+    const access = this.composed.then(() => withinDeadline(this.compose()));
     this.access = access;
-    access.catch(() => {
-      if (this.access === access) this.access = null;
-    });
+    this.composed = access.then(
+      () => {
+        if (this.access === access) this.freshUntilMs = Date.now() + freshForMs;
+      },
+      () => {
+        if (this.access === access) this.access = null;
+      },
+    );
     return access;
   }
 
-  /** The server did not know the credentials: the configuration is read again, so that nothing remembered is used. */
-  renew(): void {
+  /**
+   * The server did not know these credentials: the configuration is read again, so that nothing remembered is used. Calls that went
+   * out with the same ones beside each other make for one reading.
+   */
+  renew(refused: Access): void {
+    if (refused.renewals !== this.renewals) return;
+    this.renewals++;
     this.access = null;
     try {
       this.config = this.load();
@@ -96,16 +114,18 @@ export class ClusterAccess {
   }
 
   private async compose(): Promise<Access> {
-    const server = serverOf(this.config);
+    const { config, renewals } = this;
+    const server = serverOf(config);
     const options: RequestOptions = {};
-    await this.config.applyToHTTPSOptions(options);
+    await config.applyToHTTPSOptions(options);
     return {
       server,
       headers: {
         ...textHeaders(options.headers as OutgoingHttpHeaders | undefined),
         ...basicAuthorization(options.auth),
       },
-      agent: this.keepAgent(options, this.config.getCurrentCluster()?.proxyUrl, server.href),
+      agent: this.keepAgent(options, config.getCurrentCluster()?.proxyUrl, server.href),
+      renewals,
     };
   }
 
@@ -121,6 +141,20 @@ export class ClusterAccess {
     const agent = proxyUrl ? (options.agent as HttpAgent) : ownAgent(server, tls);
     this.kept = { fingerprint, agent };
     return agent;
+  }
+}
+
+/** @throws when the credentials are not there in time. */
+async function withinDeadline<T>(work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error('what gives the credentials did not end in time')), composeDeadlineMs);
+    timer.unref();
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

@@ -120,7 +120,7 @@ export class ClusterNodes {
 
   private async readOne(name: string): Promise<void> {
     try {
-      this.learn(await this.api.call<Node>({ method: 'GET', path: `${path}/${encodeURIComponent(name)}` }));
+      this.learn(await this.api.urgent.call<Node>({ method: 'GET', path: `${path}/${encodeURIComponent(name)}` }));
     } catch (error) {
       // It has gone, and its pods will.
       if (!(error instanceof ApiFailure) || !error.isNotFound) throw error;

@@ -31,7 +31,7 @@ export class DisruptionBudgets {
   private readonly foreign = new Set<string>();
 
   constructor(
-    private readonly api: KubernetesApi,
+    private readonly api: Pick<KubernetesApi, 'call'>,
     private readonly log: Logger,
   ) {}
 

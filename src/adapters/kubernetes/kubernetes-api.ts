@@ -1,12 +1,15 @@
+import { setMaxListeners } from 'node:events';
 import { request as requestHttp, type ClientRequest, type IncomingMessage, type RequestOptions } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import { StringDecoder } from 'node:string_decoder';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf } from '../../domain/errors';
 import { ApiFailure, pauseBeforeRetryMs } from './api-failure';
-import type { Access, ClusterAccess } from './cluster-access';
+import { CallLane } from './call-lane';
+import { maxSockets, type Access, type ClusterAccess } from './cluster-access';
 import type { KubernetesObject, ObjectList, WatchEvent } from './kubernetes-objects';
-import type { RateLimit } from './rate-limit';
+import { LinkedAbort } from './linked-abort';
+import { RateLimit } from './rate-limit';
 
 export interface ApiCall {
   /** `PATCH` merges its body (RFC 7386); a list of operations is done in order, or not at all (RFC 6902). */
@@ -17,9 +20,9 @@ export interface ApiCall {
 }
 
 export interface ApiOptions {
-  /** From the call to its answer, with all attempts and pauses. Milliseconds. */
+  /** From when a call is among those in flight to its answer, with all attempts and pauses. Milliseconds. */
   callDeadlineMs: number;
-  /** How long one attempt may go without an answer. Milliseconds. */
+  /** How long one attempt may go without an answer once its turn came. Milliseconds. */
   attemptTimeoutMs: number;
   /** A watch on which nothing came for so long, bookmarks included, is taken for broken. Milliseconds. */
   watchSilenceMs: number;
@@ -30,40 +33,77 @@ export interface ApiOptions {
 /** How long the server keeps a watch at most; it goes on where it was. Spread, so that watches do not end together. Seconds. */
 const watchTimeoutSeconds = { least: 240, spread: 120 };
 
+/** Together fewer than there are connections: what is in flight has one. Watches need no place. */
+const mostInFlight = { ordinary: maxSockets - 30, urgent: 20 };
+/** How long a call waits at most until it is in flight. Milliseconds. */
+const longestQueueMs = 300_000;
+
+export interface CallOptions {
+  attempts?: number;
+  /** Does not wait behind ordinary calls, however many there are, and takes at most half of the rate. */
+  isUrgent?: boolean;
+}
+
 /**
- * Calls to the API server as JSON, on kept connections, below a rate, each with a deadline. Attempts that may pass are
+ * Calls to the API server as JSON, on kept connections, below a rate, each with a deadline. Many at once wait in line, and only what
+ * is in flight can run out of time. Lists, watches and what is called urgent have a line of their own. Attempts that may pass are
  * repeated with growing pauses, writes too: who creates something must be able to tell whether it was made by an attempt
  * whose answer was lost.
  */
 export class KubernetesApi {
+  /** For calls that wait for no ordinary ones. */
+  readonly urgent: Pick<KubernetesApi, 'call'> = {
+    call: (call, options) => this.call(call, { ...options, isUrgent: true }),
+  };
   private readonly closing = new AbortController();
+  private readonly lanes: { ordinary: CallLane; urgent: CallLane };
+  /** The server asked to be left alone until then, by `performance.now`. */
+  private notBeforeMs = -Infinity;
 
   constructor(
     private readonly access: ClusterAccess,
-    private readonly rate: RateLimit,
+    { qps, burst }: { qps: number; burst: number },
     private readonly options: ApiOptions,
-  ) {}
+  ) {
+    // What is in flight gets its turn in half of its deadline, also while urgent calls take their half of the rate.
+    const inTime = Math.max(1, Math.floor((qps / 2) * (options.callDeadlineMs / 2_000)));
+    const rate = new RateLimit(qps, burst);
+    this.lanes = {
+      ordinary: new CallLane(rate, Math.min(mostInFlight.ordinary, inTime)),
+      urgent: new CallLane(new RateLimit(qps / 2, Math.ceil(burst / 2)), Math.min(mostInFlight.urgent, inTime), rate),
+    };
+    // One listener per call in flight.
+    setMaxListeners(0, this.closing.signal);
+  }
 
   /** @throws ApiFailure */
-  async call<T>(call: ApiCall, { attempts = Infinity }: { attempts?: number } = {}): Promise<T> {
-    const deadlineMs = Date.now() + this.options.callDeadlineMs;
-    let renewed = false;
-    for (let attempt = 1; ; attempt++) {
-      try {
-        const response = await this.send(call, Math.min(deadlineMs, Date.now() + this.options.attemptTimeoutMs));
-        return JSON.parse(response) as T;
-      } catch (error) {
-        const failure = failureOf(error);
-        if (this.closing.signal.aborted) throw failure;
-        if (failure.facts.status === 401 && !renewed) {
-          renewed = true;
-          this.access.renew();
-          continue;
-        }
-        const pauseMs = attempt >= attempts ? null : pauseBeforeRetryMs(failure, attempt, Math.random());
-        if (pauseMs === null || Date.now() + pauseMs >= deadlineMs) throw failure;
-        await sleep(pauseMs, undefined, { signal: this.closing.signal }).catch(() => undefined);
-      }
+  async call<T>(call: ApiCall, { attempts = Infinity, isUrgent = false }: CallOptions = {}): Promise<T> {
+    const lane = isUrgent ? this.lanes.urgent : this.lanes.ordinary;
+    if (!(await lane.enter(longestQueueMs, this.closing.signal))) {
+      const why = this.closing.signal.aborted ? 'this client was closed' : 'too many calls wait for the API server';
+      throw ApiFailure.noAnswer(why);
+    }
+    try {
+      return await this.callInFlight<T>(call, lane, attempts);
+    } finally {
+      lane.leave();
+    }
+  }
+
+  /**
+   * One attempt of an ordinary call, if nothing has to wait because of it.
+   * @returns whether there was one. @throws ApiFailure
+   */
+  async callIfIdle(call: ApiCall): Promise<boolean> {
+    const lane = this.lanes.ordinary;
+    if (this.closing.signal.aborted || performance.now() < this.notBeforeMs || !lane.tryEnter()) return false;
+    try {
+      await this.send(call, this.options.attemptTimeoutMs);
+      return true;
+    } catch (error) {
+      throw failureOf(error);
+    } finally {
+      lane.leave();
     }
   }
 
@@ -84,14 +124,14 @@ export class KubernetesApi {
 
   /**
    * Follows from a version on until the server ends it, which it does every few minutes, or `signal` aborts.
-   * @throws ApiFailure also for what the server says within the watch; `isExpired`: only a new list helps.
+   * @throws ApiFailure also for what the server says within the watch; `needsList`: only a new list helps.
    */
   async watch<T extends KubernetesObject>(
     path: string,
     query: Readonly<Record<string, string>>,
     resourceVersion: string,
     signal: AbortSignal,
-    onEvent: (event: WatchEvent<T>) => void,
+    { onOpen, onEvent }: { onOpen: () => void; onEvent: (event: WatchEvent<T>) => void },
   ): Promise<void> {
     const { least, spread } = watchTimeoutSeconds;
     const timeoutSeconds = String(least + Math.floor(Math.random() * spread));
@@ -100,13 +140,21 @@ export class KubernetesApi {
       path,
       query: { ...query, watch: '1', allowWatchBookmarks: 'true', resourceVersion, timeoutSeconds },
     };
-    const ended = new AbortController();
-    const whole = AbortSignal.any([signal, this.closing.signal, ended.signal]);
-    const silence = new SilenceAlarm(() => ended.abort());
+    const linked = new LinkedAbort(signal, this.closing.signal);
+    const whole = linked.signal;
+    let isSilent = false;
+    let isOpen = false;
+    const silence = new SilenceAlarm(() => {
+      isSilent = true;
+      linked.abort();
+    });
     try {
+      await this.turn(this.lanes.urgent, Infinity, whole);
       silence.expectWithin(this.options.attemptTimeoutMs);
       const response = await this.open(call, whole);
-      if (response.statusCode !== 200) throw await refusal(response);
+      if (response.statusCode !== 200) throw await this.refusal(response);
+      isOpen = true;
+      onOpen();
       const decoder = new StringDecoder('utf8');
       let rest = '';
       silence.expectWithin(this.options.watchSilenceMs);
@@ -124,12 +172,13 @@ export class KubernetesApi {
       }
     } catch (error) {
       if (signal.aborted || this.closing.signal.aborted) return;
-      if (ended.signal.aborted) throw ApiFailure.noAnswer('nothing came on the watch for too long', error);
-      if (error instanceof ApiFailure && error.facts.status === 401) this.access.renew();
+      if (isSilent && isOpen) throw ApiFailure.silence('nothing came on the watch for too long', error);
+      if (isSilent) throw ApiFailure.noAnswer('the API server did not open the watch in time', error);
       throw failureOf(error);
     } finally {
       silence.off();
-      ended.abort();
+      linked.release();
+      linked.abort();
     }
   }
 
@@ -141,7 +190,7 @@ export class KubernetesApi {
   private async readPages<T extends KubernetesObject>(path: string, query: Readonly<Record<string, string>>) {
     const items: T[] = [];
     for (let next = ''; ;) {
-      const page = await this.call<ObjectList<T>>({
+      const page = await this.urgent.call<ObjectList<T>>({
         method: 'GET',
         path,
         query: { ...query, limit: String(this.options.pageSize), ...(next === '' ? {} : { continue: next }) },
@@ -152,33 +201,89 @@ export class KubernetesApi {
     }
   }
 
-  private async send(call: ApiCall, deadlineMs: number): Promise<string> {
-    const timeout = AbortSignal.timeout(Math.max(1, deadlineMs - Date.now()));
-    const signal = AbortSignal.any([timeout, this.closing.signal]);
+  private async callInFlight<T>(call: ApiCall, lane: CallLane, attempts: number): Promise<T> {
+    const deadlineMs = Date.now() + this.options.callDeadlineMs;
+    let renewed = false;
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await this.turn(lane, deadlineMs - Date.now(), this.closing.signal);
+        const response = await this.send(call, Math.min(deadlineMs - Date.now(), this.options.attemptTimeoutMs));
+        return JSON.parse(response) as T;
+      } catch (error) {
+        const failure = failureOf(error);
+        if (this.closing.signal.aborted) throw failure;
+        if (failure.facts.status === 401 && !renewed) {
+          renewed = true;
+          continue;
+        }
+        const pauseMs = attempt >= attempts ? null : pauseBeforeRetryMs(failure, attempt, Math.random());
+        if (pauseMs === null || Date.now() + pauseMs >= deadlineMs) throw failure;
+        await sleep(pauseMs, undefined, { signal: this.closing.signal }).catch(() => undefined);
+      }
+    }
+  }
+
+  /** Waits until an attempt may be made. @throws ApiFailure when that is too late for it. */
+  private async turn(lane: CallLane, longestWaitMs: number, signal: AbortSignal): Promise<void> {
+    const latestMs = performance.now() + longestWaitMs;
+    if (!(await lane.turn(longestWaitMs, signal))) {
+      throw ApiFailure.noAnswer('more calls are waiting than the rate limit lets through in time');
+    }
+    for (let nowMs = performance.now(); nowMs < this.notBeforeMs; nowMs = performance.now()) {
+      if (this.notBeforeMs >= latestMs) throw ApiFailure.noAnswer('the API server asks to be left alone');
+      // Timers may be early by a fraction.
+      await sleep(Math.ceil(this.notBeforeMs - nowMs), undefined, { signal });
+    }
+  }
+
+  private async send(call: ApiCall, timeoutMs: number): Promise<string> {
+    const linked = new LinkedAbort(this.closing.signal);
+    let isLate = false;
+    const alarm = setTimeout(
+      () => {
+        isLate = true;
+        linked.abort();
+      },
+      Math.max(1, timeoutMs),
+    );
     try {
-      const response = await this.open(call, signal, deadlineMs);
+      const response = await this.open(call, linked.signal);
       const { statusCode = 0 } = response;
-      if (statusCode < 200 || statusCode > 299) throw await refusal(response);
+      if (statusCode < 200 || statusCode > 299) throw await this.refusal(response);
       return await text(response);
     } catch (error) {
-      if (timeout.aborted) throw ApiFailure.noAnswer('the API server did not answer in time', error);
+      if (isLate) throw ApiFailure.noAnswer('the API server did not answer in time', error);
       throw error;
+    } finally {
+      clearTimeout(alarm);
+      linked.release();
     }
   }
 
   /** Resolves with the answer's head. */
-  private async open(call: ApiCall, signal: AbortSignal, deadlineMs = Infinity): Promise<IncomingMessage> {
+  private async open(call: ApiCall, signal: AbortSignal): Promise<IncomingMessage> {
     signal.throwIfAborted();
-    const waitMs = this.rate.reserve(performance.now(), deadlineMs - Date.now());
-    if (waitMs === null) throw ApiFailure.noAnswer('more calls are waiting than the rate limit lets through in time');
-    if (waitMs > 0) await sleep(waitMs, undefined, { signal });
     // Credentials may come from a program that hangs.
     const access = await orAborted(this.access.current(), signal);
-    return new Promise((resolve, reject) => {
+    const response = await new Promise<IncomingMessage>((resolve, reject) => {
       const request = start(call, access, signal);
       request.on('response', resolve);
       request.on('error', reject);
     });
+    if (response.statusCode === 401) this.access.renew(access);
+    return response;
+  }
+
+  private async refusal(response: IncomingMessage): Promise<ApiFailure> {
+    const { statusCode = 0, headers } = response;
+    const failure = ApiFailure.ofAnswer(statusCode, headers, await text(response), Date.now());
+    const { status, retryAfterMs } = failure.facts;
+    if (status === 429 && retryAfterMs !== null) {
+      // Not so long that calls which are in flight run out of time for it: who was refused waits longer on its own.
+      const pauseMs = Math.min(retryAfterMs, this.options.callDeadlineMs / 2);
+      this.notBeforeMs = Math.max(this.notBeforeMs, performance.now() + pauseMs);
+    }
+    return failure;
   }
 }
 
@@ -228,11 +333,6 @@ async function text(response: IncomingMessage): Promise<string> {
   const chunks: Buffer[] = [];
   for await (const chunk of response) chunks.push(chunk as Buffer);
   return Buffer.concat(chunks).toString('utf8');
-}
-
-async function refusal(response: IncomingMessage): Promise<ApiFailure> {
-  const { statusCode = 0, headers } = response;
-  return ApiFailure.ofAnswer(statusCode, headers, await text(response), Date.now());
 }
 
 function failureOf(error: unknown): ApiFailure {

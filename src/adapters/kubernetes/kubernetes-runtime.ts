@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { DomainError, messageOf } from '../../domain/errors';
 import { hostPoolOf } from '../../domain/room/host-pool';
 import type { RemovalReason } from '../../domain/operation/operation';
@@ -11,11 +12,11 @@ import { DisruptionBudgets } from './disruption-budgets';
 import { InstanceFollower } from './instance-follower';
 import { KubernetesApi, type ApiOptions } from './kubernetes-api';
 import type { CoreEvent, Namespace, Pod } from './kubernetes-objects';
+import { LinkedAbort } from './linked-abort';
 import { ListWatch } from './list-watch';
 import { creationAnnotation, isOurRoom, isOurs, ownerAnnotation, roomSelector } from './ownership';
 import { podManifest, type PodSurroundings } from './pod-manifest';
 import { PodProtection } from './pod-protection';
-import { RateLimit } from './rate-limit';
 import { instanceOf, readPod } from './read-instance';
 import { namespaceManifest } from './scheduler-manifests';
 
@@ -30,6 +31,8 @@ export interface KubernetesRuntimeOptions extends Omit<PodSurroundings, 'install
 
 /** A place that was ours a moment ago still is. Milliseconds. */
 const placeKnownForMs = 60_000;
+/** How long a client that is closed waits for the notes that are under way. Milliseconds. */
+const notesGraceMs = 500;
 /** Names of namespaces and pods; nothing else may become part of a path. */
 const validName = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/;
 
@@ -62,16 +65,20 @@ export class KubernetesRuntime extends Runtime {
     private readonly log: Logger,
   ) {
     super();
-    this.api = new KubernetesApi(access, new RateLimit(options.qps ?? 100, options.burst ?? 200), {
-      callDeadlineMs: options.callDeadlineMs ?? 30_000,
-      attemptTimeoutMs: options.attemptTimeoutMs ?? 10_000,
-      // Bookmarks come about once a minute.
-      watchSilenceMs: options.watchSilenceMs ?? 150_000,
-      pageSize: options.pageSize ?? 500,
-    });
+    this.api = new KubernetesApi(
+      access,
+      { qps: options.qps ?? 100, burst: options.burst ?? 200 },
+      {
+        callDeadlineMs: options.callDeadlineMs ?? 30_000,
+        attemptTimeoutMs: options.attemptTimeoutMs ?? 10_000,
+        // Bookmarks come about once a minute.
+        watchSilenceMs: options.watchSilenceMs ?? 150_000,
+        pageSize: options.pageSize ?? 500,
+      },
+    );
     this.nodes = new ClusterNodes(this.api, log);
-    this.protection = new PodProtection(this.api);
-    this.budgets = new DisruptionBudgets(this.api, log);
+    this.protection = new PodProtection(this.api.urgent);
+    this.budgets = new DisruptionBudgets(this.api.urgent, log);
   }
 
   /**
@@ -90,7 +97,7 @@ export class KubernetesRuntime extends Runtime {
    */
   async checkAccess(): Promise<void> {
     await this.expecting('list pods', () =>
-      this.api.call({ method: 'GET', path: podsPath(), query: { limit: '1' } }, { attempts: 1 }),
+      this.api.call({ method: 'GET', path: podsPath(), query: { limit: '1' } }, { attempts: 1, isUrgent: true }),
     );
   }
 
@@ -165,8 +172,9 @@ export class KubernetesRuntime extends Runtime {
       const pod = await this.readPod(scheduler, id);
       if (pod === null || !isOurRoom(pod, installation)) return 'not_found';
       if (isGoing(pod)) return 'deleting';
-      this.note(pod, 'GameRoomDeleted', reason);
-      return this.deleteExactly(podPath(scheduler, id), pod);
+      const outcome = await this.deleteExactly(podPath(scheduler, id), pod);
+      if (outcome === 'deleting') this.note(pod, 'GameRoomDeleted', reason);
+      return outcome;
     });
   }
 
@@ -183,7 +191,15 @@ export class KubernetesRuntime extends Runtime {
 
   /** One list and watch of pods over all namespaces, and one of nodes, whatever the number of schedulers. */
   async watchInstances(watcher: InstanceWatcher, signal: AbortSignal): Promise<void> {
-    const ending = AbortSignal.any([signal, this.closing.signal]);
+    const linked = new LinkedAbort(signal, this.closing.signal);
+    try {
+      await this.watchUntil(watcher, linked.signal);
+    } finally {
+      linked.release();
+    }
+  }
+
+  private async watchUntil(watcher: InstanceWatcher, ending: AbortSignal): Promise<void> {
     if (ending.aborted) return;
     const labelSelector = roomSelector(await this.installation());
     const follower = new InstanceFollower(
@@ -242,8 +258,11 @@ export class KubernetesRuntime extends Runtime {
 
   async close(): Promise<void> {
     this.closing.abort();
-    await Promise.all(this.notes);
+    const given = new AbortController();
+    const notesDone = Promise.all(this.notes).then(() => given.abort());
+    await sleep(notesGraceMs, undefined, { signal: given.signal }).catch(() => undefined);
     this.api.close();
+    await notesDone;
   }
 
   /** The pod of this name that was there already: made by this very call, whose answer was lost, or by another. */
@@ -305,6 +324,7 @@ export class KubernetesRuntime extends Runtime {
     }
   }
 
+  /** Dropped where others wait for the API server. */
   private note({ metadata = {} }: Pod, reason: string, message: string): void {
     const { name = '', namespace = '', uid } = metadata;
     const now = new Date().toISOString();
@@ -323,7 +343,7 @@ export class KubernetesRuntime extends Runtime {
       count: 1,
     };
     const written = this.api
-      .call({ method: 'POST', path: `${namespacePath(namespace)}/events`, body }, { attempts: 1 })
+      .callIfIdle({ method: 'POST', path: `${namespacePath(namespace)}/events`, body })
       .then(
         () => undefined,
         (error: unknown) =>

@@ -5,7 +5,6 @@ import { ClusterAccess, type ClusterAddress } from './cluster-access';
 import { KubernetesApi } from './kubernetes-api';
 import type { KubernetesObject, Namespace, Pod } from './kubernetes-objects';
 import { heritageLabel, installationLabel, schedulerLabel, versionLabel } from './ownership';
-import { RateLimit } from './rate-limit';
 
 /**
  * v10's rooms by its labels: a namespace per scheduler, a pod per room. Its disruption budget in a namespace that is ours is taken
@@ -19,10 +18,10 @@ export class KubernetesV10Rooms extends V10Rooms {
     private readonly installation: string,
     /** Scheme, host and port of the API server, for humans. */
     readonly server: string,
-    { qps, burst }: { qps: number; burst: number },
+    rate: { qps: number; burst: number },
   ) {
     super();
-    this.api = new KubernetesApi(access, new RateLimit(qps, burst), {
+    this.api = new KubernetesApi(access, rate, {
       callDeadlineMs: 30_000,
       attemptTimeoutMs: 10_000,
       watchSilenceMs: 150_000,

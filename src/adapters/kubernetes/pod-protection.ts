@@ -15,7 +15,7 @@ export class PodProtection {
   /** Schedulers whose idle pods may not be moved either, as the last look showed. */
   private readonly keepsIdle = new Set<string>();
 
-  constructor(private readonly api: KubernetesApi) {}
+  constructor(private readonly api: Pick<KubernetesApi, 'call'>) {}
 
   /** @throws ApiFailure */
   async tell(

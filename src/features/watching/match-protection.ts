@@ -123,7 +123,7 @@ class ProtectionSession {
       this.reportWaiting(now);
       const dueMs = comparing === null ? Math.min(this.wholeDueMs, this.leftDueMs) : Infinity;
       const dueInMs = Math.max(1, dueMs - performance.now());
-      await pause(Math.min(lookIntervalMs, dueInMs), AbortSignal.any([this.signal, this.bell.signal]));
+      await pause(Math.min(lookIntervalMs, dueInMs), this.signal, this.bell.signal);
       this.bell = new AbortController();
     }
     await Promise.all([following, comparing, ...this.atWork]);
