@@ -274,10 +274,12 @@ describe('the watcher', () => {
     expect(await rooms.getEndReason('arena', 'room-1')).toBe('exited with code 3');
   });
 
-  it('removes the record of a room that ended while nobody watched, and has its health looked at', async () => {
+  it('removes the record of a room that ended while nobody watched, however young, and has its health looked at', async () => {
     await startRoom('room-1');
     await startRoom('room-2');
-    await redis.passTime(creationDeadlineMs);
+    for (const instance of await runtime.listInstances()) {
+      await rooms.applyInstance(instance, { maxMatches: 1 }, { adopt: false, authoritative: false });
+    }
     runtime.kill('room-1');
     const watcher = startWatcher();
     await begun(watcher);

@@ -79,7 +79,7 @@ export class Reconciliation {
       secondLookAfterMs: number;
       /** How soon doubts want another look; those that remain the same want it half as often each time. Milliseconds. */
       doubtIntervalMs: number;
-      /** A record that is younger may have no instance yet. Milliseconds. */
+      /** A record that is younger, and whose instance nobody has heard of, may have none yet. Milliseconds. */
       creationDeadlineMs: number;
     },
   ) {}
@@ -137,8 +137,10 @@ export class Reconciliation {
         const key = instanceKey(room);
         if (present.has(key)) continue;
         const ageMs = fleet.nowMs - room.createdAtMs;
-        if (ageMs < deadlineMs) {
-          if (ageMs >= sinceListMs) youngForMs = Math.min(youngForMs, deadlineMs - ageMs);
+        if (ageMs < sinceListMs) continue;
+        // An instance that was heard of has been made: where it is now, two lists say.
+        if (room.instance.status === 'unknown' && ageMs < deadlineMs) {
+          youngForMs = Math.min(youngForMs, deadlineMs - ageMs);
           continue;
         }
         const sinceMs = this.missingSinceMs.get(key) ?? nowMs;
