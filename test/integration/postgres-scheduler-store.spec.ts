@@ -109,7 +109,8 @@ describe('the scheduler store on PostgreSQL', () => {
     it('what the paths of pings and events need', async () => {
       const options = { timeoutMs: 1_000, metadata: { roomType: 'green', list: [1, null] } };
       const forwarders = [{ name: 'matchmaker', enabled: true, type: 'gRPC', address: 'host:1', options }];
-      await create('delta', { game: 'go', matchAllocation: { maxMatches: 12 }, forwarders });
+      const spec = { affinity: 'arcade', toleration: 'games' };
+      await create('delta', { game: 'go', matchAllocation: { maxMatches: 12 }, forwarders, spec });
       const settings = await postgres.schedulers.listSettings();
       expect(settings).toHaveLength(4);
       expect(settings).toContainEqual({
@@ -117,6 +118,7 @@ describe('the scheduler store on PostgreSQL', () => {
         game: 'go',
         maxMatches: 12,
         activeVersion: 'v1.0.0',
+        placement: { affinity: 'arcade', toleration: 'games' },
         forwarders,
       });
     });
@@ -219,8 +221,9 @@ describe('the scheduler store on PostgreSQL', () => {
       expect((await postgres.schedulers.findVersions('arena', {})).sort()).toEqual(['v1.0.0', 'v2.0.0']);
       expect(await postgres.schedulers.findVersions('arena', { nobody: 'has it' })).toEqual([]);
       expect((await postgres.schedulers.listSchedulers({ game: 'chess', version: 'v2.0.0' })).length).toBe(1);
+      const unplaced = { placement: { affinity: '', toleration: '' } };
       expect(await postgres.schedulers.listSettings()).toEqual([
-        { name: 'arena', game: 'chess', maxMatches: 5, activeVersion: 'v2.0.0', forwarders: [] },
+        { ...unplaced, name: 'arena', game: 'chess', maxMatches: 5, activeVersion: 'v2.0.0', forwarders: [] },
       ]);
       expect(await postgres.schedulers.activateVersion('arena', 'v1.0.0')).toBe(true);
       expect(await active()).toMatchObject({
