@@ -57,18 +57,22 @@ export async function run(): Promise<Report> {
       await databases.postgres.schedulers.createScheduler(name, aSchedulerDefinition());
       await runtime.createScheduler(name, 'bench');
     }
-    const watcher = await WatcherProcess.start({
-      postgresUrl: databases.postgres.url,
-      redisUrl: databases.redisUrl,
-      apiServerUrl: rooms.proxy.url,
-    });
+    // Not while pods are created: it would use the machine for ours, and not for those of the client library.
+    const startWatcher = () =>
+      WatcherProcess.start({
+        postgresUrl: databases.postgres.url,
+        redisUrl: databases.redisUrl,
+        apiServerUrl: rooms.proxy.url,
+      });
+    const idle = await startWatcher();
     await eventually(
       async () => {
         if (!(await store.isSynced())) throw new Error('the watcher has not seen everything');
       },
       { timeoutMs: 30_000 },
     );
-    const before = await watcher.memory();
+    const before = await idle.memory();
+    await idle.stop();
 
     const surroundings = {
       installation: await installation.id(),
@@ -98,6 +102,7 @@ export async function run(): Promise<Report> {
       if (first === 0) seconds.plain = await timeCreations(range, () => 'bare', 'plain', bare(plain));
     }
     await reportAllRunning(rooms);
+    const watcher = await startWatcher();
     await eventually(
       async () => {
         const counts = await Promise.all(names.map((name) => store.countFleet(name)));
@@ -107,9 +112,10 @@ export async function run(): Promise<Report> {
       { timeoutMs: 120_000, everyMs: 200 },
     );
     const after = await watcher.memory();
-    const watches = rooms.proxy.watching('/api/v1/pods') + rooms.proxy.watching('/api/v1/nodes');
     const askedBefore = rooms.proxy.requests.length;
     await sleep(idleSeconds * 1_000);
+    // Once both stand.
+    const watches = rooms.proxy.watching('/api/v1/pods') + rooms.proxy.watching('/api/v1/nodes');
     const asked = rooms.proxy.requests.length - askedBefore;
     await watcher.stop();
 
