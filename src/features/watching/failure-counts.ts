@@ -1,6 +1,7 @@
 import { failureReason, type FailureReason } from '../../domain/room/failure-reason';
 import type { Metrics } from '../../ports/metrics';
 import type { RuntimeInstance } from '../../ports/runtime';
+import { instanceKey } from './instance-key';
 
 type Facts = Pick<RuntimeInstance, 'scheduler' | 'id' | 'status' | 'description' | 'placementProblem'>;
 
@@ -15,23 +16,19 @@ export class FailureCounts {
   note(instance: Facts, { isNews }: { isNews: boolean }): void {
     const reason = failureReason(instance);
     if (reason === null) return;
-    const reasons = this.counted.get(keyOf(instance)) ?? new Set();
-    this.counted.set(keyOf(instance), reasons);
+    const reasons = this.counted.get(instanceKey(instance)) ?? new Set();
+    this.counted.set(instanceKey(instance), reasons);
     if (isNews && !reasons.has(reason)) this.metrics.instanceFailed(instance.scheduler, reason);
     reasons.add(reason);
   }
 
   forget(instance: Facts): void {
-    this.counted.delete(keyOf(instance));
+    this.counted.delete(instanceKey(instance));
   }
 
   /** These are all that there are. */
   keepOnly(instances: readonly Facts[]): void {
-    const kept = new Set(instances.map(keyOf));
+    const kept = new Set(instances.map(instanceKey));
     for (const key of this.counted.keys()) if (!kept.has(key)) this.counted.delete(key);
   }
-}
-
-function keyOf({ scheduler, id }: Facts): string {
-  return `${scheduler}/${id}`;
 }

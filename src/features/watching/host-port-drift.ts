@@ -2,6 +2,7 @@ import type { HostPortHolder, HostPortReservations, HostPortsInUse } from '../..
 import type { Logger } from '../../ports/logger';
 import type { Metrics } from '../../ports/metrics';
 import type { RoomStore } from '../../ports/room-store';
+import { instanceKey } from './instance-key';
 
 /** Rooms that are asked for at once. */
 const readBatchSize = 500;
@@ -31,9 +32,10 @@ export class HostPortDrift {
     { ended, recounts }: { ended: ReadonlySet<string>; recounts: boolean },
   ): Promise<void> {
     const { nowMs, holders } = await this.hostPorts.list();
-    const held = new Map(holders.map((holder) => [keyOf(holder), numbersOf(holder.ports)]));
+    const held = new Map(holders.map((holder) => [instanceKey(holder), numbersOf(holder.ports)]));
     const unheld = instances.filter(
-      (instance) => !ended.has(keyOf(instance)) && (held.get(keyOf(instance)) ?? '') !== numbersOf(instance.hostPorts),
+      (instance) =>
+        !ended.has(instanceKey(instance)) && (held.get(instanceKey(instance)) ?? '') !== numbersOf(instance.hostPorts),
     );
     const pools = new Map<string, string>();
     for (const { scheduler } of unheld) {
@@ -42,11 +44,11 @@ export class HostPortDrift {
     await this.hostPorts.hold(
       unheld.map(({ scheduler, id, hostPorts: ports }) => ({ scheduler, id, pool: pools.get(scheduler) ?? '', ports })),
     );
-    const present = new Set(instances.map(keyOf));
+    const present = new Set(instances.map(instanceKey));
     const left = await this.withoutRecord(
       holders.filter(
         (holder) =>
-          !present.has(keyOf(holder)) &&
+          !present.has(instanceKey(holder)) &&
           nowMs - holder.sinceMs > this.options.creationDeadlineMs &&
           (holder.refusedUntilMs ?? 0) <= nowMs,
       ),
@@ -80,10 +82,6 @@ export class HostPortDrift {
     }
     return left;
   }
-}
-
-function keyOf({ scheduler, id }: HostPortHolder): string {
-  return `${scheduler}/${id}`;
 }
 
 function numbersOf(ports: HostPortsInUse['ports']): string {

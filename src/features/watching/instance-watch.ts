@@ -14,7 +14,8 @@ import { pause, repeatUntilAborted } from '../repeat-until-aborted';
 import { SchedulerSettingsCache } from '../schedulers/scheduler-settings';
 import { FailureCounts } from './failure-counts';
 import { HostPortDrift } from './host-port-drift';
-import { instanceKey, Reconciliation } from './reconciliation';
+import { instanceKey } from './instance-key';
+import { Reconciliation } from './reconciliation';
 import { UnplacedRooms } from './unplaced-rooms';
 
 export class InstanceWatchOptions {

@@ -7,6 +7,7 @@ import type { OperationStore } from '../../ports/operation-store';
 import type { RoomStore } from '../../ports/room-store';
 import type { Runtime } from '../../ports/runtime';
 import type { SchedulerSettingsCache } from '../schedulers/scheduler-settings';
+import { instanceKey } from './instance-key';
 
 /**
  * A room may be recorded this long before its instance exists: longer than a whole start takes that still comes to something. It
@@ -224,9 +225,4 @@ export class Reconciliation {
     const change = await this.operations.findOpen(scheduler, ['create_new_scheduler_version']);
     return change === null ? 'validation_over' : null;
   }
-}
-
-/** How instances are named in the facts of a list. */
-export function instanceKey({ scheduler, id }: { scheduler: string; id: string }): string {
-  return `${scheduler}/${id}`;
 }

@@ -3,6 +3,7 @@ import type { HostPortReservations } from '../../ports/host-port-reservations';
 import type { Logger } from '../../ports/logger';
 import type { RoomStore } from '../../ports/room-store';
 import type { Runtime, RuntimeInstance } from '../../ports/runtime';
+import { instanceKey } from './instance-key';
 
 type Facts = Pick<RuntimeInstance, 'scheduler' | 'id' | 'status' | 'placementProblem'>;
 type Key = Pick<RuntimeInstance, 'scheduler' | 'id'>;
@@ -35,7 +36,7 @@ export class UnplacedRooms {
 
   /** To be told of instances of known schedulers, whenever something is heard of them. */
   note(instance: Facts, nowMs: number): void {
-    const key = keyOf(instance);
+    const key = instanceKey(instance);
     if (!lacksPorts(instance)) this.waiting.delete(key);
     else if (!this.waiting.has(key)) {
       this.waiting.set(key, { scheduler: instance.scheduler, id: instance.id, sinceMs: nowMs });
@@ -44,18 +45,18 @@ export class UnplacedRooms {
 
   /** Why it was replaced; null when it was not. */
   reasonOf(instance: Key): string | null {
-    return this.replaced.get(keyOf(instance)) ?? null;
+    return this.replaced.get(instanceKey(instance)) ?? null;
   }
 
   /** Its instance is gone. */
   forget(instance: Key): void {
-    this.waiting.delete(keyOf(instance));
-    this.replaced.delete(keyOf(instance));
+    this.waiting.delete(instanceKey(instance));
+    this.replaced.delete(instanceKey(instance));
   }
 
   /** These are all that there are. */
   keepOnly(instances: readonly Key[]): void {
-    const kept = new Set(instances.map(keyOf));
+    const kept = new Set(instances.map(instanceKey));
     for (const known of [this.waiting, this.replaced]) {
       for (const key of known.keys()) if (!kept.has(key)) known.delete(key);
     }
@@ -88,7 +89,7 @@ export class UnplacedRooms {
     const going = listed.filter(lacksPorts);
     // Somebody heard of the others, or is about to.
     for (const id of ids)
-      if (!going.some((instance) => instance.id === id)) this.waiting.delete(keyOf({ scheduler, id }));
+      if (!going.some((instance) => instance.id === id)) this.waiting.delete(instanceKey({ scheduler, id }));
     if (going.length === 0 || signal.aborted) return;
     const answers = await this.rooms.terminateRooms(
       scheduler,
@@ -100,7 +101,7 @@ export class UnplacedRooms {
         going.slice(start, start + parallelDeletions).map(async (instance) => {
           if (answers.get(instance.id) === 'terminating') return this.delete(instance);
           // A match is said to run there, or its record is not made yet: as if it were seen for the first time.
-          this.waiting.set(keyOf(instance), { scheduler, id: instance.id, sinceMs: nowMs });
+          this.waiting.set(instanceKey(instance), { scheduler, id: instance.id, sinceMs: nowMs });
         }),
       );
     }
@@ -108,9 +109,9 @@ export class UnplacedRooms {
 
   private async delete({ scheduler, id, description }: RuntimeInstance): Promise<void> {
     await this.hostPorts.refuse({ scheduler, id });
-    this.replaced.set(keyOf({ scheduler, id }), description);
+    this.replaced.set(instanceKey({ scheduler, id }), description);
     await this.runtime.deleteInstance(scheduler, id, 'host_port_taken');
-    this.waiting.delete(keyOf({ scheduler, id }));
+    this.waiting.delete(instanceKey({ scheduler, id }));
     this.logger.warn(
       { scheduler_name: scheduler, room_id: id, reason: description },
       'a room was removed because no machine has its host ports free; the next one is given others',
@@ -120,8 +121,4 @@ export class UnplacedRooms {
 
 function lacksPorts({ status, placementProblem }: Pick<Facts, 'status' | 'placementProblem'>): boolean {
   return status === 'pending' && placementProblem === 'host_ports';
-}
-
-function keyOf({ scheduler, id }: Key): string {
-  return `${scheduler}/${id}`;
 }
