@@ -104,7 +104,7 @@ module.exports = {
       name: 'product-needs-no-tests',
       comment: 'What ships does not import what tests it.',
       severity: 'error',
-      from: { path: '^src/', pathNot: '\\.spec\\.ts$' },
+      from: { path: '^src/', pathNot: '\\.(spec|fixture)\\.ts$' },
       to: { path: '^(test|bench)/|\\.spec\\.ts$|\\.fixture\\.ts$' },
     },
     {

@@ -1,4 +1,4 @@
-import { parseKubernetesQuantity } from './kubernetes-quantity';
+import { isMoreInKubernetes, parseKubernetesQuantity } from './kubernetes-quantity';
 
 describe('parseKubernetesQuantity', () => {
   test.each([
@@ -43,5 +43,23 @@ describe('parseKubernetesQuantity', () => {
     '--1',
   ])('%j is none', (text) => {
     expect(parseKubernetesQuantity(text)).toBeNull();
+  });
+});
+
+describe('isMoreInKubernetes', () => {
+  test.each([
+    ['2', '1', true],
+    ['1', '1', false],
+    ['1', '2', false],
+    ['1Gi', '1024Mi', false],
+    ['1073741825', '1Gi', true],
+    ['9007199254740993', '9007199254740992', true],
+    ['1500u', '1400u', false],
+    ['2100u', '2m', true],
+    ['1n', '0', true],
+    ['10Ei', '8Ei', false],
+    ['1e100', '1e50', true],
+  ])('%s, beside %s: %p', (amount, other, isMore) => {
+    expect(isMoreInKubernetes(parseKubernetesQuantity(amount)!, parseKubernetesQuantity(other)!)).toBe(isMore);
   });
 });

@@ -1,4 +1,4 @@
-import { parseExactDecimal, type Ratio } from '../exact-decimal';
+import { ceilDivide, parseExactDecimal, type Ratio } from '../exact-decimal';
 
 const kilo = 10n ** 3n;
 const kibi = 2n ** 10n;
@@ -21,6 +21,9 @@ const suffixes: Readonly<Record<string, Ratio>> = {
   Ei: { numerator: kibi ** 6n, denominator: 1n },
 };
 
+/** More than this is this, where the suffix is binary: `ParseQuantity` caps those, and no others. */
+const mostOfBinary = 2n ** 63n - 1n;
+
 /**
  * Reads a Kubernetes quantity (`100m`, `64Mi`, `0.5`, `1e3`, `2E`) exactly, in cores or bytes; null when it is none.
  * Source: the grammar of `k8s.io/apimachinery/pkg/api/resource.Quantity`. A suffix is either a unit or a decimal exponent,
@@ -33,5 +36,23 @@ export function parseKubernetesQuantity(text: string): Ratio | null {
   const number = parseExactDecimal(digits + exponent);
   const factor = suffixes[unit];
   if (!number || !factor) return null;
-  return { numerator: number.numerator * factor.numerator, denominator: number.denominator * factor.denominator };
+  const value = {
+    numerator: number.numerator * factor.numerator,
+    denominator: number.denominator * factor.denominator,
+  };
+  return unit.endsWith('i') && value.numerator > mostOfBinary * value.denominator
+    ? { numerator: mostOfBinary, denominator: 1n }
+    : value;
+}
+
+/**
+ * Whether the API server takes one amount for more than another, both at least 0: it rounds each up to a thousandth first
+ * (`SetDefaults_ResourceList`), so `1500u` is no more than `1400u`.
+ */
+export function isMoreInKubernetes(amount: Ratio, other: Ratio): boolean {
+  return thousandths(amount) > thousandths(other);
+}
+
+function thousandths({ numerator, denominator }: Ratio): bigint {
+  return ceilDivide(numerator * kilo, denominator);
 }

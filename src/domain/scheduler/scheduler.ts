@@ -1,6 +1,9 @@
 /** A scheduler is a game's recipe for its rooms. Source of fields and limits: Maestro v10's `api.v1.Scheduler`. */
 
-/** v10's words. `terminating` is shown from the moment a deletion is accepted; `on-error` is never set by v10. */
+/**
+ * v10's words. `terminating` is shown from the moment a deletion is accepted. v10 never sets `on-error`: it is stored where a creation
+ * failed and could not be undone, and shown where no room comes up (`shown-state.ts`).
+ */
 export type SchedulerState = 'creating' | 'in-sync' | 'terminating' | 'on-error';
 
 /** Inclusive on both ends. */

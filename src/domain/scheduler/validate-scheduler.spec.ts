@@ -60,7 +60,7 @@ describe('validateScheduler', () => {
     ['Scheduler.Spec.Containers[0].Requests.Memory', withContainer({ requests: { memory: '', cpu: '1' } })],
     ['Scheduler.Spec.Containers[0].Requests.CPU', withContainer({ requests: { memory: '1', cpu: '' } })],
     ['Scheduler.Spec.Containers[0].Limits.Memory', withContainer({ limits: { memory: '', cpu: '1' } })],
-    ['Scheduler.Spec.Containers[0].Limits.CPU', withContainer({ limits: { memory: '1', cpu: '' } })],
+    ['Scheduler.Spec.Containers[0].Limits.CPU', withContainer({ limits: { memory: '1Gi', cpu: '' } })],
     ['Scheduler.Spec.Containers[0].Ports[0].Name', withPort({ name: '' })],
     ['Scheduler.Spec.Containers[0].Ports[0].Protocol', withPort({ protocol: '' })],
     ['Scheduler.Spec.Containers[0].Ports[0].Port', withPort({ port: 0 })],
@@ -385,13 +385,61 @@ describe('validateSchedulerDetailed', () => {
       [['Scheduler.Forwarders[0].ForwardType', 'forwarder_type']],
     ],
     ['36 matches', { matchAllocation: { maxMatches: 36 } }, [['Scheduler.MatchAllocation.MaxMatches', 'max']]],
+    [
+      'requests above limits',
+      withContainer({ requests: { memory: '2', cpu: '2' }, limits: { memory: '1', cpu: '1' } }),
+      [
+        [`${container}.Requests.Memory`, 'ltefield'],
+        [`${container}.Requests.CPU`, 'ltefield'],
+      ],
+    ],
+    ['an image with white space', withContainer({ image: 'a b' }), [[`${container}.Image`, 'kube_image']]],
+    [
+      'variables that cannot be',
+      withContainer({
+        environment: [
+          { name: '=', value: 'x' },
+          { name: 'B', valueFrom: { secretKeyRef: { name: 'A', key: '/' } } },
+          { name: 'C', valueFrom: { fieldRef: { fieldPath: 'x' } } },
+        ],
+      }),
+      [
+        [`${container}.Environment[0].Name`, 'kube_env_name'],
+        [`${container}.Environment[1].ValueFrom.SecretKeyRef.Name`, 'kube_secret_name'],
+        [`${container}.Environment[1].ValueFrom.SecretKeyRef.Key`, 'kube_secret_key'],
+        [`${container}.Environment[2].ValueFrom.FieldRef.FieldPath`, 'kube_field_path'],
+      ],
+    ],
+    [
+      'nodes that nobody can name',
+      { spec: { toleration: 'a b', affinity: 'a b' } },
+      [
+        ['Scheduler.Spec.Toleration', 'kube_label_value'],
+        ['Scheduler.Spec.Affinity', 'kube_label_key'],
+      ],
+    ],
+    [
+      'labels and annotations',
+      {
+        annotations: { 'a b': '', 'kubernetes.io/config.mirror': '', c: 'x'.repeat(262_144) },
+        labels: { 'a b': '', 'c[d': '', e: '-' },
+      },
+      [
+        ['Scheduler.Annotations', 'kube_annotations_size'],
+        ['Scheduler.Annotations["a b"]', 'kube_annotation_key'],
+        ['Scheduler.Annotations["kubernetes.io/config.mirror"]', 'kube_annotation'],
+        ['Scheduler.Labels["a b"]', 'kube_label_key'],
+        ['Scheduler.Labels["c[d"]', 'kube_label_key'],
+        ['Scheduler.Labels["e"]', 'kube_label_value'],
+      ],
+    ],
   ];
 
   test.each(tagged)('names the failed rule of %s', (_, changes, expected) => {
     const problems = validateSchedulerDetailed('fleet', aDefinition(changes));
     expect(problems.map(({ untranslated }) => untranslated)).toEqual(
       expected.map(([path, tag]) => {
-        const field = path.slice(path.lastIndexOf('.') + 1);
+        const [, field] = /\.([A-Za-z]+(\[".*)?)$/.exec(path)!;
         return `Key: '${path}' Error:Field validation for '${field}' failed on the '${tag}' tag`;
       }),
     );
@@ -400,7 +448,7 @@ describe('validateSchedulerDetailed', () => {
   test('leaves sentences about the port configuration as they are', () => {
     const sentence = 'must configure scheduler.PortRange or scheduler.Spec.Container.Ports.HostPortRange';
     expect(validateSchedulerDetailed('fleet', aDefinition({ portRange: undefined }))).toEqual([
-      { message: sentence, untranslated: sentence },
+      { message: sentence, untranslated: sentence, neverRuns: false },
     ]);
   });
 

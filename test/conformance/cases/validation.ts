@@ -34,6 +34,12 @@ const surge =
   "Scheduler.MaxSurge: MaxSurge must be a number greater than zero or a number greater than zero with suffix '%'";
 const anyPercentage = 'v10 takes any integer before a `%`; less than one percent of rooms means nothing.';
 
+const neverRuns = 'v10 accepts it, and the runtime refuses every room.';
+const clusters = 'must be none of the namespaces of every cluster: default, kube-node-lease, kube-public, kube-system';
+const taken = 'In v10 its creation ends in error, because the namespace exists.';
+const nameText = "at most 63 letters, digits, '-', '_' or '.', beginning and ending with a letter or digit";
+const keyText = `${nameText}, which may follow a domain and '/'`;
+
 const scheduler: ConformanceGroup = {
   section: '2.3',
   title: 'Validation: the scheduler',
@@ -73,12 +79,42 @@ const scheduler: ConformanceGroup = {
       'Scheduler.MatchAllocation.MaxMatches: MaxMatches must be 35 or less',
     ),
     accepts('35 matches a room', { matchAllocation: { maxMatches: 35 } }),
-    accepts('any toleration, affinity, annotations and labels', {
-      'spec.toleration': 'not checked!',
-      'spec.affinity': 'not checked!',
-      annotations: { 'any key': '' },
-      labels: { '': 'any value' },
+    refusesField(
+      'a name of a namespace that every cluster has',
+      { name: 'default' },
+      `Scheduler.Name: Name ${clusters}`,
+      taken,
+    ),
+    accepts('toleration, affinity, annotations and labels as pods and nodes can have them', {
+      'spec.toleration': 'Game_rooms.7',
+      'spec.affinity': 'example.com/Game-rooms',
+      annotations: { 'Example.com/notes': 'any text, ü', empty: '' },
+      labels: { 'example.com/team': 'Blue_7', empty: '' },
     }),
+    refusesField(
+      'a toleration that no taint has',
+      { 'spec.toleration': 'not possible!' },
+      `Scheduler.Spec.Toleration: Toleration must be a label value: ${nameText}`,
+      neverRuns,
+    ),
+    refusesField(
+      'an affinity that no node has',
+      { 'spec.affinity': 'not possible!' },
+      `Scheduler.Spec.Affinity: Affinity must be a label key: ${keyText}`,
+      neverRuns,
+    ),
+    {
+      says: 'refuses labels and annotations that no pod has',
+      differs: neverRuns,
+      steps: [
+        invalid(
+          { annotations: { 'any key': '' }, labels: { '': 'value', team: 'any value' } },
+          `Scheduler.Annotations["any key"]: Annotations["any key"] must have an annotation key: ${keyText}`,
+          `Scheduler.Labels[""]: Labels[""] must have a label key: ${keyText}`,
+          `Scheduler.Labels["team"]: Labels["team"] must be a label value: ${nameText}`,
+        ),
+      ],
+    },
     {
       says: 'ignores spec.version, which it computes itself',
       steps: [
@@ -139,6 +175,12 @@ const spec: ConformanceGroup = {
       'v10 lets the runtime refuse every room.',
     ),
     requires(`${container}.image`, `${first}.Image`),
+    refusesField(
+      'an image with white space',
+      { [`${container}.image`]: 'room:1 ' },
+      `${first}.Image: Image must not contain white space`,
+      neverRuns,
+    ),
     requires(`${container}.imagePullPolicy`, `${first}.ImagePullPolicy`),
     refusesField(
       'a pull policy in lower case',
@@ -148,6 +190,28 @@ const spec: ConformanceGroup = {
     accepts('the pull policy Never', { [`${container}.imagePullPolicy`]: 'Never' }),
     accepts('the pull policy IfNotPresent', { [`${container}.imagePullPolicy`]: 'IfNotPresent' }),
     requires(`${container}.environment[0].name`, `${first}.Environment[0].Name`),
+    {
+      says: 'refuses variables that no container has',
+      differs: neverRuns,
+      steps: [
+        invalid(
+          {
+            [`${container}.environment`]: [
+              { name: 'A=B', value: 'x' },
+              { name: 'C', valueFrom: { secretKeyRef: { name: 'My secret', key: 'my key' } } },
+              { name: 'D', valueFrom: { fieldRef: { fieldPath: 'status.phase' } } },
+              { name: 'E', valueFrom: { secretKeyRef: {} } },
+            ],
+          },
+          `${first}.Environment[0].Name: Name must consist of printable ASCII characters other than '='`,
+          `${first}.Environment[1].ValueFrom.SecretKeyRef.Name: Name must follow RFC 1123 about the names of subdomains`,
+          `${first}.Environment[1].ValueFrom.SecretKeyRef.Key: Key must be at most 253 letters, digits, '-', '_' or '.', and neither '.' nor begin with '..'`,
+          `${first}.Environment[2].ValueFrom.FieldRef.FieldPath: FieldPath must be one of the following options: metadata.name, metadata.namespace, metadata.uid, spec.nodeName, spec.serviceAccountName, status.hostIP, status.hostIPs, status.podIP, status.podIPs, metadata.labels['<KEY>'], metadata.annotations['<KEY>']`,
+          `${first}.Environment[3].ValueFrom.SecretKeyRef.Name: Name is a required field`,
+          `${first}.Environment[3].ValueFrom.SecretKeyRef.Key: Key is a required field`,
+        ),
+      ],
+    },
     ...['requests', 'limits'].flatMap((resources) => {
       const field = `${first}.${resources === 'requests' ? 'Requests' : 'Limits'}`;
       return [
@@ -171,6 +235,24 @@ const spec: ConformanceGroup = {
       `${first}.Requests.Memory: Memory must be a Kubernetes quantity`,
       'v10 does not check the format; the runtime would refuse every room.',
     ),
+    {
+      says: 'refuses requests above their limits, compared exactly',
+      differs: neverRuns,
+      steps: [
+        invalid(
+          {
+            [`${container}.requests`]: { memory: '1Gi', cpu: '1.001' },
+            [`${container}.limits`]: { memory: '1073741823', cpu: '1' },
+          },
+          `${first}.Requests.Memory: Memory must be less than or equal to Limits.Memory`,
+          `${first}.Requests.CPU: CPU must be less than or equal to Limits.CPU`,
+        ),
+      ],
+    },
+    accepts('requests that are their limits, in other units', {
+      [`${container}.requests`]: { memory: '1024Mi', cpu: '1000m' },
+      [`${container}.limits`]: { memory: '1Gi', cpu: '1' },
+    }),
     accepts('a container without ports', { [`${container}.ports`]: [] }),
     requires(`${port}.name`, `${firstPort}.Name`),
     refusesField(
@@ -469,6 +551,15 @@ const wording: ConformanceGroup = {
         ),
       ],
     },
+    {
+      ...refusesPatch(
+        'what no pod has',
+        { labels: { team: 'any value' }, spec: { containers: [{ requests: { memory: '1Gi', cpu: '10m' } }] } },
+        untranslated(`${first}.Requests.Memory`, 'ltefield'),
+        untranslated('Scheduler.Labels["team"]', 'kube_label_value'),
+      ),
+      differs: neverRuns,
+    },
     refusesPatch('a surge of 0', { maxSurge: '0' }, untranslated('Scheduler.MaxSurge', 'max_surge')),
     refusesPatch(
       'several problems',
@@ -484,7 +575,7 @@ const wording: ConformanceGroup = {
     ),
     refusesPatch(
       'half of the requests',
-      { spec: { containers: [{ requests: { cpu: '1' } }] } },
+      { spec: { containers: [{ requests: { cpu: '5m' } }] } },
       untranslated(`${first}.Requests.Memory`, 'required'),
     ),
     refusesPatch(

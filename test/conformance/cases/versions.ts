@@ -113,7 +113,7 @@ export const versions: readonly ConformanceGroup[] = [
       major('a pull policy', { [`${container}.imagePullPolicy`]: 'Never' }),
       major('a command', { [`${container}.command`]: ['./room'] }),
       major('an environment', { [`${container}.environment`]: [{ name: 'A', value: '1' }] }),
-      major('requests', { [`${container}.requests.cpu`]: '20m' }),
+      major('requests', { [`${container}.requests.cpu`]: '5m' }),
       major('limits', { [`${container}.limits.memory`]: '40Mi' }),
       major("a port's name", { [`${port}.name`]: 'udp' }),
       major("a port's number", { [`${port}.port`]: 7000 }),
