@@ -547,7 +547,7 @@ export const settings = {
     key: 'runtimeWatcher.disruptionWorker.intervalSeconds',
     schema: duration('s', 100),
     default: '60',
-    help: 'how often the disruption budget of a scheduler is lowered at most; it is raised before a room with a match is counted in it',
+    help: 'how often a disruption budget is lowered at most, and set anew while it keeps rooms; it is raised before a room counts in it',
   }),
   protectionCallsPerSecond: required({
     key: 'runtimeWatcher.matchProtection.callsPerSecond',

@@ -42,6 +42,14 @@ export class DomainError extends Error {
   readonly details: Readonly<Record<string, unknown>>;
 }
 
+/**
+ * Whether the very same call may succeed at another time, or when another process makes it: something is away, or refuses this
+ * process by its credentials or rights. It is no answer about what was asked for, so nothing is to be given up because of it.
+ */
+export function mayPassLater(error: unknown): boolean {
+  return error instanceof DomainError && (error.kind === 'unavailable' || error.kind === 'permission_denied');
+}
+
 /** The text of anything that was thrown, for histories and logs. Errors of another realm are no instances of our `Error`. */
 export function messageOf(error: unknown): string {
   const message = (error as { message?: unknown } | null | undefined)?.message;

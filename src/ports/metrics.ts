@@ -115,6 +115,6 @@ export interface HealthFigures {
   available: number;
   terminationTimeouts: number;
   properlyTerminated: number;
-  /** For how long rooms that are wanted will not be started, because others keep failing; 0 when none is held. Milliseconds. */
-  startsHeldForMs: number;
+  /** For how long the fleet is taken to back off, because rooms keep failing, unless it is looked at again; 0: it does not. Milliseconds. */
+  backsOffForMs: number;
 }

@@ -58,7 +58,13 @@ export type PingOutcome =
   | { outcome: 'unknown_room' };
 
 export type InstanceOutcome =
-  | { outcome: 'applied'; from: RoomStatus; to: RoomStatus }
+  | {
+      outcome: 'applied';
+      from: RoomStatus;
+      to: RoomStatus;
+      /** Present when containers of it were started again since it was last heard of. */
+      hasRestarted?: true;
+    }
   /** The store knew nothing of it and now has a record for it. */
   | { outcome: 'adopted'; to: RoomStatus }
   /** Older than what is stored within this watch session. */
@@ -67,6 +73,16 @@ export type InstanceOutcome =
   | { outcome: 'ended' }
   /** No record, and `adopt` was false: nothing was written. */
   | { outcome: 'unknown_room' };
+
+export interface EndedRoom {
+  /** Whether there was a record. */
+  existed: boolean;
+  validation: boolean;
+  /** Why it ended, as it was kept. */
+  reason: string;
+  /** Somebody else asked for its end, in the words of `reason`. */
+  isUnasked: boolean;
+}
 
 export interface FleetSnapshot {
   rooms: Room[];
@@ -103,19 +119,22 @@ export abstract class RoomStore {
   /**
    * What the watch (or the creating call) says of an instance.
    * `adopt`: make a record when there is none. `authoritative`: from a list, so generations are not compared.
+   * `unasked`: what is said of the instance from now on, instead of what it says itself, where it is being ended and its room was
+   * neither going nor over before: nobody here asked for that. Not of a room that is found now.
    */
   abstract applyInstance(
     instance: Instance,
     settings: StatusSettings,
-    options: { adopt: boolean; authoritative: boolean },
+    options: { adopt: boolean; authoritative: boolean; unasked?: string },
   ): Promise<InstanceOutcome>;
 
   /**
    * The instance is gone, or never came to be: removes the record and leaves a tombstone for 24 h, so that late news makes
    * no new record. `reason` is what the runtime says of the end; it is kept while an early end is, and that of a validation
-   * room as long as the tombstone (`getEndReason`). Idempotent.
+   * room as long as the tombstone (`getEndReason`). `unasked`: the reason where nobody here asked for the end, as in
+   * `applyInstance`. Idempotent.
    */
-  abstract endRoom(scheduler: string, id: string, reason?: string): Promise<{ existed: boolean; validation: boolean }>;
+  abstract endRoom(scheduler: string, id: string, reason?: string, unasked?: string): Promise<EndedRoom>;
 
   /** What the runtime said of the end of a validation room; empty when it said nothing, or nobody remembers. */
   abstract getEndReason(scheduler: string, id: string): Promise<string>;
@@ -123,7 +142,8 @@ export abstract class RoomStore {
   /**
    * Marks rooms `terminating`. A room with a match (or an allocation) is left as it is and answered `has_match`, unless
    * `silentSinceMs` is given (the store's clock) and it has not pinged since then. A validation room is never spared: whatever
-   * it says, no player was sent there. A room that is terminating already answers `terminating`.
+   * it says, no player was sent there. A room that is terminating already answers `terminating`; each such answer counts as asking its
+   * instance to end (`Room.endAsked`).
    */
   abstract terminateRooms(
     scheduler: string,
@@ -167,6 +187,9 @@ export abstract class RoomStore {
 
   /** All rooms of a scheduler, in id order, in pages of 1,000 (a round trip each). */
   abstract readFleet(scheduler: string): Promise<FleetSnapshot>;
+
+  /** `FleetSnapshot.earlyEnds`. O(1), one round trip. */
+  abstract readEarlyEnds(scheduler: string): Promise<EarlyEnds>;
 
   /** O(1), one round trip. Validation rooms are not counted. */
   abstract countFleet(scheduler: string): Promise<FleetCounts>;

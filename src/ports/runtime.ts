@@ -44,7 +44,22 @@ export interface RuntimeInstance extends Instance {
   placementProblem: PlacementProblem | null;
   /** Whether the runtime is told not to move it; null where nothing is ever moved. */
   isProtected: boolean | null;
+  /** Absent while it ends by itself, or not at all. */
+  ending?: InstanceEnding;
 }
+
+/**
+ * How somebody, who may be this Maestro, brought about the end of an instance.
+ * `deleted`: it was asked to end; `description` says who asked where the runtime knows.
+ * `disowned`: it may well run, but is marked as this Maestro's no more, and is nothing to it. Said only of what is `gone`.
+ */
+export type InstanceEnding = 'deleted' | 'disowned';
+
+/**
+ * What becomes of the place of a scheduler that is deleted. `left`: why it stays, as a sentence for the history: not all that is
+ * in it is ours. The instances in it end all the same.
+ */
+export type SchedulerRemoval = 'deleting' | 'not_found' | { left: string };
 
 export type InstanceChange =
   /** The instance exists and looks like this (added or updated). */
@@ -63,33 +78,46 @@ export interface InstanceWatcher {
  * What runs the instances: Kubernetes, or processes of this machine.
  *
  * Promises: calls are idempotent where they say so; nothing that does not carry our installation's id is touched; every
- * call ends within its own deadline with an answer or a `DomainError` of kind `unavailable` (try again), `invalid_argument`
- * (the spec can never run: do not try again) or the codes named below.
+ * call ends within its own deadline with an answer or a `DomainError` of kind `unavailable` (try again), `permission_denied`
+ * (`runtime.forbidden`: this process may not do this, another one may be allowed to), `invalid_argument` (the spec can never
+ * run: do not try again) or the codes named below. One that does not know this process at all says `runtime.unauthenticated`.
  * Not in here: how many rooms there should be, room state, ports' choice, retries of an operation.
  */
 export abstract class Runtime {
   /** The runtime's name for humans and log lines: `local`, `kubernetes`. */
   abstract readonly kind: string;
 
+  /** What the place of a scheduler is called there, for humans: `namespace`. */
+  abstract readonly placeWord: string;
+
   /**
    * Makes the place where a scheduler's instances live (a namespace, a folder).
    * `owner` is stored with it: the same owner again is `already_ours` (a resumed operation), another one is refused.
+   * A place that `deleteScheduler` left standing is taken up again.
    * @throws DomainError `runtime.scheduler_exists` (already_exists) when the place exists and belongs to someone else.
    */
   abstract createScheduler(name: string, owner: string): Promise<'created' | 'already_ours'>;
 
   /**
+   * Makes the place again where it is gone, as `createScheduler` does. `there`: it stands and is ours, whoever made it.
+   * @throws DomainError `runtime.scheduler_being_deleted` (unavailable) while a place of this name goes.
+   * @throws DomainError `runtime.scheduler_exists` (already_exists) when the place exists and is not ours.
+   */
+  abstract ensureScheduler(name: string, owner: string): Promise<'created' | 'there'>;
+
+  /**
    * Begins to remove the place and everything in it, each instance with its grace period. Idempotent; does not wait.
+   * A place that is not ours alone is `left` standing, and is ours no more.
    * `owner`, when given, must match: a roll-back must not remove what someone else made.
    */
-  abstract deleteScheduler(name: string, owner?: string): Promise<'deleting' | 'not_found'>;
+  abstract deleteScheduler(name: string, owner?: string): Promise<SchedulerRemoval>;
 
   /**
    * Starts an instance and answers what is known of it right then (usually `pending`, without address).
    * @throws DomainError `runtime.instance_exists` (already_exists) when an instance with this id exists.
    * @throws DomainError `runtime.host_port_taken` (resource_exhausted) when a drawn host port is in use: draw again.
    *         `details.ports` lists the numbers.
-   * @throws DomainError `runtime.scheduler_not_found` (not_found) when `createScheduler` was not called.
+   * @throws DomainError `runtime.scheduler_not_found` (not_found) when the scheduler has no place (`ensureScheduler`), or it goes.
    */
   abstract createInstance(spec: InstanceSpec): Promise<RuntimeInstance>;
 

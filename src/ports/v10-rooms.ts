@@ -14,7 +14,8 @@ export abstract class V10Rooms {
   abstract takeRoom(scheduler: string, id: string, uid: string): Promise<'taken' | 'gone'>;
 
   /**
-   * Marks the place itself as ours: from then on rooms can be started in it. Idempotent. `changed`: it is not as it was found;
+   * Marks the place itself as ours: from then on rooms can be started in it, and it is left standing when its scheduler is
+   * deleted. Idempotent. `changed`: it is not as it was found;
    * nothing was written.
    */
   abstract takePlace(scheduler: string, place: FoundPlace): Promise<'taken' | 'changed'>;

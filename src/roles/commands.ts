@@ -18,7 +18,7 @@ import { DomainError, messageOf } from '../domain/errors';
 import { isComplete, outcomeLines, summaryLine } from '../features/importing/import-report';
 import { SchedulerImport, type SchedulerOutcome } from '../features/importing/scheduler-import';
 import { createSampleScheduler } from '../features/quick-start/sample-scheduler';
-import { welcomeText } from '../features/quick-start/welcome-text';
+import { welcomeFields, welcomeText } from '../features/quick-start/welcome-text';
 import type { Logger } from '../ports/logger';
 import { adoptRooms } from './adopt-rooms';
 import { bootRoles, type RunningRoles } from './boot-roles';
@@ -38,7 +38,7 @@ export interface GlobalOptions {
  */
 export async function start(options: GlobalOptions & { roles: string }): Promise<void> {
   const roles = parseRoles(options.roles);
-  const { config, logger } = load(options, roles);
+  const { config, logger, preset } = load(options, roles);
   const stopping = new StopSignals(logger);
   const isEverything = roles.length === allRoles.length;
   const closers: (() => Promise<void>)[] = [];
@@ -69,7 +69,7 @@ export async function start(options: GlobalOptions & { roles: string }): Promise
     closers.push(() => (endAllRooms ? stopWithRooms(running, resources, endAllRooms) : running.stopAll()));
     logger.info({ roles, owner: resources.owner }, 'maestro runs');
     remarkOnRuntime(roles, resources);
-    if (servers.embedded !== null) await welcome(config, logger, servers);
+    if (servers.embedded !== null) await welcome(config, { logger, preset }, servers);
   } catch (error) {
     await closeAll();
     throw error;
@@ -173,7 +173,7 @@ export async function reset(options: GlobalOptions): Promise<void> {
   );
 }
 
-function load(options: GlobalOptions, roles: readonly Role[]): { config: Config; logger: Logger } {
+function load(options: GlobalOptions, roles: readonly Role[]): { config: Config; logger: Logger; preset: LogPreset } {
   const preset = options.logConfig ?? (process.stdout.isTTY ? 'development' : 'production');
   if (preset !== 'production' && preset !== 'development') {
     throw new DomainError(
@@ -190,7 +190,7 @@ function load(options: GlobalOptions, roles: readonly Role[]): { config: Config;
   });
   const logger = createLogger(preset satisfies LogPreset, config.logLevel);
   for (const remark of remarks) logger.warn({}, remark);
-  return { config, logger };
+  return { config, logger, preset };
 }
 
 /** What starts all the same, and yet somebody should look at. */
@@ -258,7 +258,12 @@ function missing(key: 'postgres.url' | 'redis.url'): never {
   );
 }
 
-async function welcome(config: Config, logger: Logger, { embedded, ...urls }: Servers): Promise<void> {
+/** Tells a person at length, and whatever reads lines of JSON in one of them. */
+async function welcome(
+  config: Config,
+  { logger, preset }: { logger: Logger; preset: LogPreset },
+  { embedded, ...urls }: Servers,
+): Promise<void> {
   const host = config.host === '0.0.0.0' || config.host === '::' ? '127.0.0.1' : config.host;
   const managementUrl = `http://${host}:${config.managementApiPort}`;
   // The sample is a program of this machine.
@@ -268,20 +273,20 @@ async function welcome(config: Config, logger: Logger, { embedded, ...urls }: Se
       { managementUrl, projectDirectory: process.cwd(), stateDirectory: config.stateDirectory },
       logger,
     ));
-  process.stdout.write(
-    welcomeText({
-      managementUrl,
-      managementGrpc: `${host}:${config.managementApiGrpcPort}`,
-      roomsUrl: `http://${host}:${config.roomsApiPort}`,
-      roomsGrpc: `${host}:${config.roomsApiGrpcPort}`,
-      internalUrl: `http://${host}:${config.internalApiPort}`,
-      postgres: `${embedded?.postgresUrl ? 'embedded ' : ''}PostgreSQL at ${describeTarget(urls.postgresUrl)}`,
-      redis: `${embedded?.redisDescription ?? 'Redis'} at ${new URL(urls.redisUrl).host}`,
-      stateDirectory: join(config.stateDirectory, '/'),
-      hasSample,
-      endsRooms: config.runtime === 'local',
-    }),
-  );
+  const facts = {
+    managementUrl,
+    managementGrpc: `${host}:${config.managementApiGrpcPort}`,
+    roomsUrl: `http://${host}:${config.roomsApiPort}`,
+    roomsGrpc: `${host}:${config.roomsApiGrpcPort}`,
+    internalUrl: `http://${host}:${config.internalApiPort}`,
+    postgres: `${embedded?.postgresUrl ? 'embedded ' : ''}PostgreSQL at ${describeTarget(urls.postgresUrl)}`,
+    redis: `${embedded?.redisDescription ?? 'Redis'} at ${new URL(urls.redisUrl).host}`,
+    stateDirectory: join(config.stateDirectory, '/'),
+    hasSample,
+    endsRooms: config.runtime === 'local',
+  };
+  if (preset === 'development') process.stdout.write(welcomeText(facts));
+  else logger.info(welcomeFields(facts), 'everything runs, and may be called');
 }
 
 /** How long the records of ended rooms may take to follow. The next start cleans up what is left. Milliseconds. */

@@ -163,6 +163,7 @@ function optionProviders({ config, owner }: ProcessResources): Provider[] {
       callsPerSecond: config.protectionCallsPerSecond,
       releaseDelayMs: config.protectionReleaseDelayMs,
       budgetIntervalMs: config.disruptionBudgetIntervalMs,
+      budgetRefreshMs: config.disruptionBudgetIntervalMs,
       compareIntervalMs: config.reconcileIntervalMs,
       // A whole list of a cluster is no small thing to ask for; what begins meanwhile is heard of all the same.
       compareRetryMs: 10_000,

@@ -15,6 +15,7 @@ import { SwitchActiveVersionExecutor } from '../features/operations/executors/sw
 import { OperationRetention } from '../features/operations/operation-retention';
 import { OperationRunner } from '../features/operations/operation-runner';
 import { OperationSweep } from '../features/operations/operation-sweep';
+import { SchedulerPlaces } from '../features/operations/scheduler-places';
 import { OperationsService } from '../features/operations/operations.service';
 import { WorkerWakeUpAnswers } from '../features/operations/wake-up-answers';
 import { HealthCycle } from '../features/reconciling/health-cycle';
@@ -55,6 +56,7 @@ export class WorkerRole {
         },
         OperationsService,
         RoomLifecycle,
+        SchedulerPlaces,
         HealthCycle,
         OperationRunner,
         OperationSweep,

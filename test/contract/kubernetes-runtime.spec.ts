@@ -25,6 +25,7 @@ describeOnKubernetes('Kubernetes runtime', (source) => {
         becomeReady: (id) => rooms.machine.run(id),
         crash: (id) => rooms.machine.crash(id),
         letEnd: (id) => rooms.machine.letEnd(id),
+        sharePlace: (scheduler) => rooms.machine.addPod(scheduler, 'tool'),
         interruptWatches: async () => {
           rooms.proxy.forgetVersionsUpTo(await rooms.machine.version());
           await rooms.machine.version();
@@ -34,6 +35,6 @@ describeOnKubernetes('Kubernetes runtime', (source) => {
         dispose: () => rooms.dispose(),
       };
     },
-    { hostPorts: 'left to the cluster' },
+    { hostPorts: 'left to the cluster', places: 'shared with others' },
   );
 });

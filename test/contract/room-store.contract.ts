@@ -158,7 +158,8 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
           runningMatches: 0,
           allocations: [],
           drainingSinceMs: null,
-          instance: { status: 'unknown', description: '', address: null },
+          endAsked: null,
+          instance: { status: 'unknown', description: '', address: null, restarts: null },
         });
         expect(room!.createdAtMs).toBeGreaterThanOrEqual(nowMs);
         expect(room!.statusSinceMs).toBe(room!.createdAtMs);
@@ -823,6 +824,7 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
           status: 'pending',
           description: 'ImagePullBackOff: "x/y"',
           address: null,
+          restarts: null,
         });
         const address = { host: 'node-1.example', ports: [] };
         await store.applyInstance(instance({ generation: 2, address }), oneMatch, watched);
@@ -830,6 +832,7 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
           status: 'ready',
           description: '',
           address,
+          restarts: null,
         });
       });
 
@@ -955,6 +958,63 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
         expect((await store.getRoom(scheduler, 'arena-1'))!.instance.description).toBe('x'.repeat(1_024));
       });
 
+      it('keeps which containers were started again, and says when that is news', async () => {
+        const restarts = (count: number) => ({
+          count,
+          lastEnd: { container: 'game', exitCode: 137, reason: 'OOMKilled', atMs: 1_700_000_000_456 },
+        });
+        const hear = (generation: number, count: number) =>
+          store.applyInstance(
+            instance({ generation, ...(count === 0 ? {} : { restarts: restarts(count) }) }),
+            oneMatch,
+            watched,
+          );
+        const kept = async () => (await store.getRoom(scheduler, 'arena-1'))!.instance.restarts;
+        await create();
+        await expect(hear(1, 0)).resolves.not.toHaveProperty('hasRestarted');
+        expect(await kept()).toBeNull();
+        await expect(hear(2, 1)).resolves.toMatchObject({ outcome: 'applied', hasRestarted: true });
+        expect(await kept()).toEqual(restarts(1));
+        await expect(hear(3, 1)).resolves.not.toHaveProperty('hasRestarted');
+        await expect(hear(4, 2)).resolves.toMatchObject({ hasRestarted: true });
+        expect((await store.readFleet(scheduler)).rooms[0]!.instance.restarts).toEqual(restarts(2));
+      });
+
+      it('remembers of an instance that nobody here asked to end what is said of that, whatever it says later', async () => {
+        const ending = { status: 'terminating', description: 'later' } as const;
+        const said = async () => (await store.getRoom(scheduler, 'arena-1'))!.instance.description;
+        await create();
+        await store.applyInstance(instance({ generation: 1 }), oneMatch, { ...watched, unasked: '' });
+        await store.applyInstance(instance({ ...ending, generation: 2 }), oneMatch, { ...watched, unasked: 'evicted' });
+        expect(await said()).toBe('evicted');
+        const [transition] = await store.getTransitions(scheduler, 'arena-1');
+        expect(transition).toMatchObject({ to: 'terminating', cause: 'instance', detail: 'terminating: evicted' });
+        await store.applyInstance(instance({ ...ending, generation: 3 }), oneMatch, { ...watched, unasked: 'deleted' });
+        expect(await said()).toBe('evicted');
+        expect(await store.endRoom(scheduler, 'arena-1', 'gone', 'deleted')).toEqual({
+          existed: true,
+          validation: false,
+          reason: 'evicted',
+          isUnasked: true,
+        });
+      });
+
+      it.each<[string, () => Promise<unknown>]>([
+        ['was asked to end', () => store.terminateRooms(scheduler, ['arena-1'], regardless)],
+        ['said that it is over', () => store.applyPing(ping('terminated'), oneMatch)],
+      ])('blames nobody for the end of a room that %s', async (_case, leave) => {
+        await create();
+        await store.applyInstance(instance({ generation: 1 }), oneMatch, watched);
+        await leave();
+        const ending = instance({ status: 'terminating', description: 'going', generation: 2 });
+        await store.applyInstance(ending, oneMatch, { ...watched, unasked: 'deleted' });
+        expect((await store.getRoom(scheduler, 'arena-1'))!.instance.description).toBe('going');
+        expect(await store.endRoom(scheduler, 'arena-1', 'gone', 'deleted')).toMatchObject({
+          reason: 'gone',
+          isUnasked: false,
+        });
+      });
+
       it('keeps a terminated room terminated and notes what became of its instance', async () => {
         await roomThatSaid('terminated');
         await expect(
@@ -969,10 +1029,25 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
     });
 
     describe('endRoom', () => {
+      it('says of a room that is gone all at once that nobody here asked for it', async () => {
+        await create();
+        await store.applyInstance(instance(), oneMatch, watched);
+        expect(await store.endRoom(scheduler, 'arena-1', '', 'deleted')).toEqual({
+          existed: true,
+          validation: false,
+          reason: 'deleted',
+          isUnasked: true,
+        });
+        expect(await store.endRoom(scheduler, 'arena-1', '', 'deleted')).toMatchObject({
+          existed: false,
+          isUnasked: false,
+        });
+      });
+
       it('removes everything of the room', async () => {
         await roomThatSaid('occupied', 1);
         await store.applyPing(ping('occupied', 1, '{"a":1}'), oneMatch);
-        await expect(store.endRoom(scheduler, 'arena-1')).resolves.toEqual({ existed: true, validation: false });
+        await expect(store.endRoom(scheduler, 'arena-1')).resolves.toMatchObject({ existed: true, validation: false });
         expect(await store.getRoom(scheduler, 'arena-1')).toBeNull();
         expect(await store.getMetadata(scheduler, 'arena-1')).toBeNull();
         expect((await store.readFleet(scheduler)).rooms).toEqual([]);
@@ -983,12 +1058,12 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
       it('says nothing existed the second time', async () => {
         await create();
         await store.endRoom(scheduler, 'arena-1');
-        await expect(store.endRoom(scheduler, 'arena-1')).resolves.toEqual({ existed: false, validation: false });
+        await expect(store.endRoom(scheduler, 'arena-1')).resolves.toMatchObject({ existed: false, validation: false });
       });
 
       it('says that it was a validation room', async () => {
         await create('arena-1', true);
-        await expect(store.endRoom(scheduler, 'arena-1')).resolves.toEqual({ existed: true, validation: true });
+        await expect(store.endRoom(scheduler, 'arena-1')).resolves.toMatchObject({ existed: true, validation: true });
       });
 
       it('keeps why a validation room ended, and nothing of others', async () => {
@@ -1022,6 +1097,29 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
     });
 
     describe('terminateRooms', () => {
+      it('notes how often it was asked to end a room, and when last, without making it younger', async () => {
+        await create();
+        await store.applyInstance(instance(), oneMatch, watched);
+        const read = async () => (await store.getRoom(scheduler, 'arena-1'))!;
+        expect((await read()).endAsked).toBeNull();
+        await store.terminateRooms(scheduler, ['arena-1'], regardless);
+        const first = await read();
+        expect(first.endAsked).toEqual({ times: 1, lastAtMs: first.statusSinceMs });
+        await store.terminateRooms(scheduler, ['arena-1'], regardless);
+        const { endAsked, statusSinceMs } = await read();
+        expect(statusSinceMs).toBe(first.statusSinceMs);
+        expect(endAsked!.times).toBe(2);
+        expect(endAsked!.lastAtMs).toBeGreaterThanOrEqual(first.endAsked!.lastAtMs);
+      });
+
+      it('counts no question to a room that is spared', async () => {
+        await create();
+        await store.applyInstance(instance(), oneMatch, watched);
+        await store.applyPing(ping('occupied', 1), oneMatch);
+        await store.terminateRooms(scheduler, ['arena-1'], { reason: 'scale_down' });
+        expect((await store.getRoom(scheduler, 'arena-1'))!.endAsked).toBeNull();
+      });
+
       it('marks rooms and says so for those that are marked already', async () => {
         await create('arena-1');
         await create('arena-2');
@@ -1157,7 +1255,80 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
         store.createRoom({ id: 'arena-1', scheduler, version: 'v1.0.0', validation });
 
       it('are none to begin with', async () => {
-        expect(await earlyEnds()).toEqual({ count: 0, lastAtMs: null, lastReason: '' });
+        const none = { count: 0, notCreated: 0, lastAtMs: null, lastReason: '', lostSince: 0 };
+        expect(await earlyEnds()).toEqual(none);
+        expect(await store.readEarlyEnds(scheduler)).toEqual(none);
+      });
+
+      it('are the same without the fleet', async () => {
+        await create();
+        await store.applyInstance(young(), oneMatch, watched);
+        await store.endRoom(scheduler, 'arena-1', 'exited with code 3');
+        expect(await store.readEarlyEnds(scheduler)).toEqual(await earlyEnds());
+        expect(await store.readEarlyEnds('other')).toMatchObject({ count: 0, lastAtMs: null });
+      });
+
+      it('tell apart rooms that never had an instance', async () => {
+        await create();
+        await store.endRoom(scheduler, 'arena-1', 'no port is left');
+        expect(await earlyEnds()).toMatchObject({ count: 1, notCreated: 1, lastReason: 'no port is left' });
+        await store.applyInstance(young({ id: 'arena-2' }), oneMatch, watched);
+        await store.endRoom(scheduler, 'arena-2', 'exited with code 3');
+        expect(await earlyEnds()).toMatchObject({ count: 2, notCreated: 1 });
+      });
+
+      describe('and rooms that lost their place since', () => {
+        const placed = (id: string, changes: Partial<Instance> = {}) =>
+          store.applyInstance(instance({ id, createdAtMs: Date.now() - 600_000, ...changes }), oneMatch, watched);
+        const failToStart = async (id: string) => {
+          await store.createRoom({ id, scheduler, version: 'v1.0.0', validation: false });
+          await store.endRoom(scheduler, id, 'no port is left');
+        };
+        const lost = async () => (await earlyEnds()).lostSince;
+
+        it('are counted once: when they failed, or when they are gone', async () => {
+          for (const id of ['arena-1', 'arena-2', 'arena-3']) await placed(id);
+          await failToStart('arena-late');
+          expect(await lost()).toBe(0);
+          await placed('arena-1', { status: 'error', address: null, generation: 2 });
+          expect(await lost()).toBe(1);
+          await store.endRoom(scheduler, 'arena-1');
+          expect(await lost()).toBe(1);
+          await store.endRoom(scheduler, 'arena-2', 'killed');
+          await store.terminateRooms(scheduler, ['arena-3'], regardless);
+          expect(await lost()).toBe(2);
+          await store.endRoom(scheduler, 'arena-3');
+          expect(await lost()).toBe(3);
+        });
+
+        it('are none while no room ended early: then nothing is held', async () => {
+          await placed('arena-1');
+          await store.endRoom(scheduler, 'arena-1');
+          await failToStart('arena-late');
+          expect(await lost()).toBe(0);
+        });
+
+        it('are forgotten when another one ends early, which may have been in their stead, but for what is free only later', async () => {
+          for (const id of ['arena-1', 'arena-2']) await placed(id);
+          await failToStart('arena-late');
+          await placed('arena-1', { status: 'error', address: null, generation: 2 });
+          await store.endRoom(scheduler, 'arena-2');
+          await failToStart('arena-later');
+          expect(await lost()).toBe(0);
+          await store.endRoom(scheduler, 'arena-1');
+          expect(await lost()).toBe(1);
+        });
+
+        it('leave out what had no place, what was started since, and validation rooms', async () => {
+          await placed('arena-1', { status: 'pending', address: null });
+          await placed('arena-2', { validation: true });
+          await failToStart('arena-late');
+          await placed('arena-3', { createdAtMs: Date.now() + 1_000 });
+          // Rooms that are told to end do not end early.
+          await store.terminateRooms(scheduler, ['arena-1', 'arena-2', 'arena-3'], regardless);
+          for (const id of ['arena-1', 'arena-2', 'arena-3']) await store.endRoom(scheduler, id);
+          expect(await earlyEnds()).toMatchObject({ count: 1, lostSince: 0 });
+        });
       });
 
       it('count a young room that ended unasked', async () => {
@@ -1232,10 +1403,13 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
       });
 
       it('are forgotten with their scheduler', async () => {
+        await store.applyInstance(instance({ id: 'arena-old', createdAtMs: 1 }), oneMatch, watched);
         await create();
         await store.endRoom(scheduler, 'arena-1');
+        await store.endRoom(scheduler, 'arena-old');
+        expect(await earlyEnds()).toMatchObject({ count: 1, notCreated: 1, lostSince: 1 });
         await store.deleteScheduler(scheduler);
-        expect((await earlyEnds()).count).toBe(0);
+        expect(await earlyEnds()).toMatchObject({ count: 0, notCreated: 0, lostSince: 0 });
       });
     });
 

@@ -21,6 +21,8 @@ export interface RuntimeUnderTest {
   crash(id: string): Promise<void>;
   /** A deletion that was asked may come to its end. */
   letEnd(id: string): Promise<void>;
+  /** Others have something in the place of this scheduler. Absent where nobody else can have. */
+  sharePlace?(scheduler: string): Promise<void>;
   /** All watches have a gap. */
   interruptWatches(): Promise<void>;
   /** A runtime of this kind that cannot reach what it needs. */
@@ -59,12 +61,16 @@ export function describeRuntimeContract(
   open: () => Promise<RuntimeUnderTest>,
   {
     hostPorts: hostPortsAre = 'refused when taken',
+    places: placesAre = 'ours alone',
   }: {
     /** Where an instance's machine is chosen later, whether its ports are free there is not known when it is made. */
     hostPorts?: 'refused when taken' | 'left to the cluster';
+    /** Whether others may have things in the place of a scheduler. */
+    places?: 'ours alone' | 'shared with others';
   } = {},
 ): void {
   const itWhereRefused = hostPortsAre === 'refused when taken' ? it : it.skip;
+  const itWhereShared = placesAre === 'shared with others' ? it : it.skip;
 
   describe(`runtime contract: ${name}`, () => {
     let world: RuntimeUnderTest;
@@ -147,7 +153,81 @@ export function describeRuntimeContract(
       });
     });
 
+    describe('ensureScheduler', () => {
+      it('makes a place where there is none, in which instances start', async () => {
+        expect(await runtime.ensureScheduler('arena', 'operation-1')).toBe('created');
+        expect(await runtime.createInstance(world.spec('arena-1'))).toMatchObject({ id: 'arena-1' });
+        expect(await runtime.createScheduler('arena', 'operation-1')).toBe('already_ours');
+      });
+
+      it('leaves the place alone that is there, whoever made it', async () => {
+        await runtime.createScheduler('arena', 'operation-1');
+        await runtime.createInstance(world.spec('arena-1'));
+        for (const owner of ['operation-1', 'operation-2']) {
+          expect(await runtime.ensureScheduler('arena', owner)).toBe('there');
+          expect(await world.anotherClient().ensureScheduler('arena', owner)).toBe('there');
+        }
+        expect(ids(await runtime.listInstances())).toEqual(['arena-1']);
+        expect(await runtime.createScheduler('arena', 'operation-1')).toBe('already_ours');
+      });
+
+      it('makes one place for two who ask at once', async () => {
+        const outcomes = await Promise.all([
+          runtime.ensureScheduler('arena', 'operation-1'),
+          world.anotherClient().ensureScheduler('arena', 'operation-2'),
+        ]);
+        expect(outcomes.sort()).toEqual(['created', 'there']);
+      });
+
+      it('asks to try again later while the place goes, and makes it when it is gone', async () => {
+        await runtime.createScheduler('arena', 'o');
+        await runtime.createInstance(world.spec('arena-1', { terminationGracePeriodMs: 3_600_000 }));
+        await ready('arena-1');
+        await runtime.deleteScheduler('arena');
+        const outcome = await runtime.ensureScheduler('arena', 'operation-2').catch((error: unknown) => error);
+        // A process of this machine may be gone at once.
+        if (outcome !== 'created') {
+          expect(outcome).toMatchObject({ kind: 'unavailable', code: 'runtime.scheduler_being_deleted' });
+        }
+        await world.letEnd('arena-1');
+        await soon(() => runtime.ensureScheduler('arena', 'operation-2'));
+        expect(await runtime.createInstance(world.spec('arena-2'))).toMatchObject({ id: 'arena-2' });
+      });
+    });
+
     describe('deleteScheduler', () => {
+      itWhereShared('leaves a place standing in which others have something, and says why', async () => {
+        await runtime.createScheduler('arena', 'operation-1');
+        for (const id of ['arena-1', 'arena-2']) await runtime.createInstance(world.spec(id));
+        await Promise.all(['arena-1', 'arena-2'].map(ready));
+        await world.sharePlace!('arena');
+        const removal = await runtime.deleteScheduler('arena');
+        expect(removal).toEqual({ left: expect.stringMatching(/^\w+ arena is left standing\b.*: /) });
+        const statuses = async () => (await runtime.listInstances('arena')).map(({ status }) => status);
+        await soon(async () => expect(await statuses()).toEqual(['terminating', 'terminating']));
+        const late = await failureOf(world.anotherClient().createInstance(world.spec('arena-3')));
+        expect(late).toMatchObject({ code: 'runtime.scheduler_not_found' });
+        for (const id of ['arena-1', 'arena-2']) await world.letEnd(id);
+        await soon(async () => expect(await runtime.listInstances('arena')).toEqual([]));
+        // Nothing is left to do, however often it is asked.
+        await runtime.deleteScheduler('arena');
+      });
+
+      itWhereShared('lets the next scheduler of the name have the place that was left standing', async () => {
+        for (const operation of ['operation-1', 'operation-2']) {
+          expect(await runtime.createScheduler('arena', operation)).toBe('created');
+          expect(await runtime.createScheduler('arena', operation)).toBe('already_ours');
+          await failureOf(runtime.createScheduler('arena', 'another operation'));
+          await runtime.createInstance(world.spec(`arena-of-${operation}`));
+          await ready(`arena-of-${operation}`);
+          await world.sharePlace!('arena');
+          expect(await runtime.deleteScheduler('arena')).toHaveProperty('left');
+          await world.letEnd(`arena-of-${operation}`);
+        }
+        expect(await runtime.ensureScheduler('arena', 'operation-3')).toBe('created');
+        expect(await runtime.deleteScheduler('arena', 'operation-2')).toBe('not_found');
+      });
+
       it('says that there is none', async () => {
         expect(await runtime.deleteScheduler('nobody')).toBe('not_found');
       });
@@ -595,6 +675,7 @@ export function describeRuntimeContract(
         const lost = await world.unreachable();
         const calls: (() => Promise<unknown>)[] = [
           () => lost.createScheduler('arena', 'o'),
+          () => lost.ensureScheduler('arena', 'o'),
           () => lost.deleteScheduler('arena'),
           () => lost.createInstance(world.spec('arena-1')),
           () => lost.deleteInstance('arena', 'arena-1', 'scale_down'),

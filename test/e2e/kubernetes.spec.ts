@@ -425,7 +425,7 @@ describeOnKubernetes('rooms as pods', (source) => {
 
     it('rooms outlive a Maestro that is stopped, which says so', async () => {
       const before = await allReady(maestro!, 'solo', 2);
-      expect(maestro!.output).toContain('Ctrl-C stops everything but the rooms');
+      expect(maestro!.output).toContain('"ends_rooms":false');
       expect(await maestro!.stop()).toEqual({ code: 0, signal: null });
       expect(await uidsOf('solo')).toEqual(before);
       expect(kubelet.runningPods('solo')).toEqual([...before.keys()].sort());

@@ -78,8 +78,19 @@ describe.each([['auto'], ['js']])('one command, with the embedded Redis chosen b
 
   it('brings up three ready rooms and says where everything is', async () => {
     await threeReady(20_000);
-    expect(maestro.output).toContain(`http://127.0.0.1:${maestro.ports.management}/docs`);
-    expect(maestro.output).toContain(`http://127.0.0.1:${maestro.ports.internal}/metrics`);
+    // Nobody looks on: all that is written are lines of JSON.
+    const lines = maestro.output
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as object);
+    expect(lines).toContainEqual(
+      expect.objectContaining({
+        msg: 'everything runs, and may be called',
+        swagger_ui: `http://127.0.0.1:${maestro.ports.management}/docs`,
+        metrics_url: `http://127.0.0.1:${maestro.ports.internal}/metrics`,
+        ends_rooms: true,
+      }),
+    );
     // What "nothing left behind" means further down: the rooms are among the processes that would be found.
     if (process.platform === 'linux') expect(left().filter((each) => /room\.mjs/.test(each))).toHaveLength(3);
     await eventually(async () => {
@@ -129,11 +140,11 @@ describe.each([['auto'], ['js']])('one command, with the embedded Redis chosen b
       added.map((operation) => maestro.get<OperationDetail>(`/schedulers/arena/operations/${operation.id}`)),
     );
     const events = histories.map(({ operation }) => operation.executionHistory.map(({ event }) => event));
-    expect(events[0]).toEqual(['Created', 'Starting operation', 'added 1 rooms', 'Operation finished']);
+    expect(events[0]).toEqual(['Created', 'Starting operation', 'added 1 room', 'Operation finished']);
     expect(events[1]).toEqual([
       'Created',
       'Starting operation',
-      `created operation (id: ${added[0]!.id}) to add 1 rooms.`,
+      `created operation (id: ${added[0]!.id}) to add 1 room.`,
       'Operation finished',
     ]);
     expect(histories[1]!.operation.input).toEqual({ took_action: true });

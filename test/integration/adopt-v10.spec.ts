@@ -22,6 +22,7 @@ import { RecordedLog } from '../support/recorded-log';
 import { addV10Pod, addV10Scheduler, removeV10Scheduler } from '../support/v10-cluster';
 
 const mark = 'maestro.io/installation';
+const andPlace = 'and the namespace, which stays when the scheduler goes';
 
 /** The command's part of the settings. */
 const environmentOf = (masterUrl: string) => ({
@@ -91,6 +92,8 @@ describeOnKubernetes('adopting the rooms of a v10', (source) => {
     (await rooms.machine.call<{ items: Namespace[] }>('GET', '/api/v1/namespaces')).body.items;
   const holderOf = async (name: string) =>
     (await namespaces()).find(({ metadata }) => metadata?.name === name)?.metadata?.labels?.[mark] ?? null;
+  const annotationsOf = async (name: string) =>
+    (await namespaces()).find(({ metadata }) => metadata?.name === name)?.metadata?.annotations;
   const pods = async (scheduler = 'arena') =>
     (await rooms.machine.call<{ items: Pod[] }>('GET', `/api/v1/namespaces/${scheduler}/pods`)).body.items;
   /** Whose each pod is; an id with `-` is nobody's. */
@@ -145,7 +148,7 @@ describeOnKubernetes('adopting the rooms of a v10', (source) => {
     const young = expect.stringMatching(
       /^the youngest pod is \d+ s old: make sure that v10's worker is stopped$/,
     ) as string;
-    const outcome = { name: 'arena', outcome: 'adopted', detail: '2 pods, and the namespace', remarks: [young] };
+    const outcome = { name: 'arena', outcome: 'adopted', detail: `2 pods, ${andPlace}`, remarks: [young] };
     const before = await pods();
     expect(await adopt({ isDryRun: true })).toEqual([outcome]);
     expect(writes()).toBe(0);
@@ -154,6 +157,7 @@ describeOnKubernetes('adopting the rooms of a v10', (source) => {
     expect(await adopt()).toEqual([outcome]);
     expect(await holders()).toEqual([`arena-1: ${installation}`, `arena-2: ${installation}`, 'tool: -']);
     expect(await holderOf('arena')).toBe(installation);
+    expect(await annotationsOf('arena')).toEqual({ 'maestro.io/adopted': 'true' });
     const patched = rooms.proxy.requests.filter(({ method }) => method === 'PATCH').map(({ path }) => path);
     expect(patched.at(-1)).toBe('/api/v1/namespaces/arena');
     expect(patched).toHaveLength(3);
@@ -199,6 +203,42 @@ describeOnKubernetes('adopting the rooms of a v10', (source) => {
     expect((await postgres.operations.list('arena', listing)).operations).toEqual([]);
   }, 60_000);
 
+  it('takes what is ours again when the scheduler is deleted, and leaves the namespace and all else in it', async () => {
+    await addV10Scheduler(rooms.machine, 'arena', ['arena-1', 'arena-2']);
+    for (const id of ['arena-1', 'arena-2']) await rooms.machine.run(id);
+    await rooms.machine.addPod('arena', 'tool');
+    await rooms.machine.call('POST', '/api/v1/namespaces/arena/secrets', {
+      apiVersion: 'v1',
+      kind: 'Secret',
+      metadata: { name: 'keys' },
+    });
+    await adopt();
+    const resources = await boot('management-api', 'worker', 'runtime-watcher');
+    await soon(async () => expect((await resources.roomStore.readFleet('arena')).rooms).toHaveLength(2));
+    const base = `http://127.0.0.1:${resources.config.managementApiPort}`;
+    const { operationId } = (await (await fetch(`${base}/schedulers/arena`, { method: 'DELETE' })).json()) as {
+      operationId: string;
+    };
+    for (const id of ['arena-1', 'arena-2']) await rooms.machine.letEnd(id);
+    await soon(async () => expect(await postgres.schedulers.getScheduler('arena')).toBeNull());
+    const why = 'this Maestro did not make it, but took it over';
+    const { history } = (await postgres.operations.get('arena', operationId))!;
+    expect(history.filter(({ event }) => event.includes('left standing'))).toMatchObject([
+      { event: `namespace arena is left standing, with what others have in it: ${why}` },
+    ]);
+    expect(await holders()).toEqual(['tool: -']);
+    expect((await rooms.machine.call('GET', '/api/v1/namespaces/arena/secrets/keys')).status).toBe(200);
+    expect([await holderOf('arena'), await annotationsOf('arena')]).toEqual([
+      null,
+      { 'maestro.io/let-go-by': installation },
+    ]);
+
+    // Who imports it again may adopt it again.
+    await postgres.schedulers.createScheduler('arena', aSchedulerDefinition({ roomsReplicas: 0 }));
+    expect(await adopt()).toMatchObject([{ outcome: 'adopted', detail: `0 pods, ${andPlace}` }]);
+    expect(await annotationsOf('arena')).toEqual({ 'maestro.io/adopted': 'true' });
+  }, 60_000);
+
   it('goes on after it broke off, and until then no room is started beside those that run', async () => {
     const ids = ['arena-1', 'arena-2', 'arena-3'];
     await addV10Scheduler(rooms.machine, 'arena', ids);
@@ -220,7 +260,7 @@ describeOnKubernetes('adopting the rooms of a v10', (source) => {
     });
     expect(await holders()).toHaveLength(3);
 
-    expect(await adopt()).toMatchObject([{ outcome: 'adopted', detail: '1 pod, and the namespace' }]);
+    expect(await adopt()).toMatchObject([{ outcome: 'adopted', detail: `1 pod, ${andPlace}` }]);
     await soon(async () => {
       expect((await resources.roomStore.readFleet('arena')).rooms.map(({ id }) => id)).toEqual(
         expect.arrayContaining(ids),
@@ -236,7 +276,7 @@ describeOnKubernetes('adopting the rooms of a v10', (source) => {
     await rooms.machine.call('DELETE', '/api/v1/namespaces/arena/pods/arena-2');
     await addV10Pod(rooms.machine, 'arena', 'arena-3', { version: 'v0.9.0' });
     const [outcome] = await adopt();
-    expect(outcome).toMatchObject({ outcome: 'adopted', detail: '2 pods, and the namespace' });
+    expect(outcome).toMatchObject({ outcome: 'adopted', detail: `2 pods, ${andPlace}` });
     expect(outcome?.remarks).toEqual(
       expect.arrayContaining([
         '1 pod left alone: it is ending',
@@ -300,7 +340,7 @@ describeOnKubernetes('adopting the rooms of a v10', (source) => {
     const head = `in ${new URL(rooms.proxy.url).origin}, for installation ${installation} at ${new URL(postgres.url).host}`;
     expect(lines.printed[0]).toContain(head);
     expect(lines.printed.slice(1)).toEqual([
-      'adopted    arena: 2 pods, and the namespace',
+      `adopted    arena: 2 pods, ${andPlace}`,
       expect.stringContaining("make sure that v10's worker is stopped"),
       'refused    other: the cluster has no namespace of this name: is it the cluster that v10 uses?',
       '1 adopted, 0 unchanged, 1 refused (dry run: nothing was written)',

@@ -267,7 +267,7 @@ describe('add_rooms', () => {
     await created({ portRange: { start: 20_000, end: 20_002 } });
     await fleetOf(2);
     const operation = await run('add_rooms', { amount: 1 });
-    expect(await history(operation)).toContain('added 1 rooms');
+    expect(await history(operation)).toContain('added 1 room');
     const ports = (await instanceIds()).map((id) => runtime.specOf(id).containers[0]!.ports[0]!.hostPort);
     expect(ports.sort()).toEqual([20_000, 20_001, 20_002]);
   });
@@ -323,7 +323,7 @@ describe('add_rooms', () => {
     expect(operation.status).toBe('error');
     expect((await history(operation)).slice(2)).toEqual([
       'error adding room: no such image',
-      'more rooms failed than succeeded, errors: 3 and successes: 2 of amount: 5',
+      'more rooms failed than succeeded, errors: 3 and successes: 2 of amount: 5; because: no such image',
       'operation execution failed',
       'Starting operation rollback',
       'kept the 2 rooms that started: they are wanted',
@@ -337,6 +337,54 @@ describe('add_rooms', () => {
     ]);
   });
 
+  const refusal = () => new DomainError('permission_denied', 'runtime.forbidden', 'pods is forbidden');
+
+  it('keeps the rooms that it may not start for a worker that may', async () => {
+    await created();
+    for (let count = 0; count < 2; count++) runtime.failNext('createInstance', refusal());
+    const operation = await run('add_rooms', { amount: 3 });
+    expect(operation.status).toBe('pending');
+    const begun = await roomIds();
+    expect(begun).toHaveLength(3);
+    const good = openFleetWorker({ stores: another, rooms, hostPorts, runtime });
+    await eventually(async () => {
+      await good.runner.drain(name);
+      expect(await history(operation)).toContain('added 3 rooms');
+    });
+    expect(await instanceIds()).toEqual(begun);
+  });
+
+  it('says why most rooms failed, most frequent first, and of none that it was kept when none was', async () => {
+    await created();
+    const full = new DomainError('resource_exhausted', 'runtime.quota_exceeded', 'the quota is exceeded.');
+    runtime.failNext('createInstance', broken());
+    for (let count = 0; count < 2; count++) runtime.failNext('createInstance', full);
+    // What was begun cannot be undone either: records without a room.
+    for (let count = 0; count < 3; count++) runtime.failNext('deleteInstance', refusal());
+    const operation = await run('add_rooms', { amount: 3 });
+    const undone = '; and what was begun could not be undone: pods is forbidden';
+    expect((await history(operation)).slice(2)).toEqual([
+      `error adding room: the quota is exceeded${undone}`,
+      `error adding room: no such image${undone}`,
+      `more rooms failed than succeeded, errors: 3 and successes: 0 of amount: 3; most often: the quota is exceeded${undone}`,
+      'operation execution failed',
+      'Starting operation rollback',
+      'Operation rollback flow execution finished with success',
+      'Operation finished',
+    ]);
+    expect(await roomIds()).toHaveLength(3);
+    expect(worker.log.lines.filter(({ level }) => level === 'error')).toMatchObject([
+      { message: 'operation failed', fields: { err: expect.stringContaining('most often: the quota is exceeded') } },
+    ]);
+  });
+
+  it('says of one room that it was kept', async () => {
+    await created();
+    for (let count = 0; count < 2; count++) runtime.failNext('createInstance', broken());
+    const operation = await run('add_rooms', { amount: 3 });
+    expect(await history(operation)).toContain('kept the room that started: it is wanted');
+  });
+
   it.each([1, 3])(
     'starts every room in the end when the runtime is away for a moment, with %d rooms',
     async (amount) => {
@@ -346,7 +394,7 @@ describe('add_rooms', () => {
       expect(operation.status).toBe('pending');
       await eventually(async () => {
         await worker.runner.drain(name);
-        expect(await history(operation)).toContain(`added ${amount} rooms`);
+        expect(await history(operation)).toContain(amount === 1 ? 'added 1 room' : `added ${amount} rooms`);
       });
       expect(await instanceIds()).toHaveLength(amount);
       expect(await roomIds()).toEqual(await instanceIds());
@@ -569,7 +617,7 @@ describe('remove_rooms', () => {
       'Created',
       'Starting operation',
       `removed rooms: [${id}]`,
-      'the rooms were named by an operator, so no match kept them',
+      'the room was named by an operator, so no match kept it',
       'Operation finished',
     ]);
     expect((await rooms.getRoom(name, id!))?.status).toBe('terminating');
@@ -628,11 +676,23 @@ describe('remove_rooms', () => {
     expect(operation.status).toBe('error');
     expect((await history(operation)).slice(2, 6)).toEqual([
       `error removing room "${first}". Reason => no such image`,
-      '1 of 2 rooms could not be removed',
+      '1 of 2 rooms could not be removed: no such image',
       'operation execution failed',
       'Starting operation rollback',
     ]);
     expect(await history(operation)).toContain(`removed rooms: [${second}]`);
+  });
+
+  it('is left to a worker that may, when the runtime refuses this one, and no room is forgotten', async () => {
+    await created();
+    const ids = await fleetOf(2);
+    runtime.failNext('deleteInstance', new DomainError('permission_denied', 'runtime.forbidden', 'pods is forbidden'));
+    const operation = await run('remove_rooms', { amount: 2, roomIds: ids, reason: 'scale_down' });
+    expect(operation.status).toBe('pending');
+    await eventually(async () => {
+      await openFleetWorker({ stores: another, rooms, hostPorts, runtime }).runner.drain(name);
+      expect(await history(operation)).toContain(`removed rooms: [${ids.join(' ')}]`);
+    });
   });
 
   it('is put off while the runtime is away, and then ends the rooms', async () => {
@@ -1057,9 +1117,9 @@ describe('a health cycle', () => {
       definition: 'remove_rooms',
       input: { amount: 1, roomIds: [leaving], reason: 'drained' },
       actor: 'health_controller',
-      reason: '1 rooms were drained, and are empty',
+      reason: '1 room was drained, and is empty',
     });
-    expect(await history(look!)).toContain(`created operation (id: ${removal!.id}) to remove 1 drained rooms.`);
+    expect(await history(look!)).toContain(`created operation (id: ${removal!.id}) to remove 1 drained room.`);
     await converge();
     expect(await ready()).toBe(3);
     expect(await instanceIds()).not.toContain(leaving);
@@ -1163,8 +1223,8 @@ describe('a health cycle', () => {
     await redis.passTime(roomLimits.initializationTimeoutMs + 1);
     await worker.healthCycle.look(name);
     await worker.runner.drain(name);
-    expect((await ordered())[2]).toMatch(/^health_controller: 1 rooms expired: initialization_timeout/);
-    expect((await ordered())[3]).toBe('remove_rooms: 1 rooms expired: initialization_timeout');
+    expect((await ordered())[2]).toMatch(/^health_controller: 1 room expired: initialization_timeout/);
+    expect((await ordered())[3]).toBe('remove_rooms: 1 room expired: initialization_timeout');
   });
 
   it('orders nothing while the room state is being rebuilt', async () => {

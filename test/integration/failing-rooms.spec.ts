@@ -54,6 +54,13 @@ const fail = (id: string) => runtime.report(id, { status: 'error', description: 
 const held = async () =>
   (await worker.registry.metrics()).split('\n').find((line) => line.startsWith('maestro_worker_start_back_off{'));
 
+/** What clients see: of one, in the list, with its rooms. */
+async function shownStates(): Promise<string[]> {
+  const [listed] = await worker.schedulers.listSchedulers({});
+  const [described] = await worker.schedulers.describeFleets();
+  return [await worker.schedulers.getScheduler(name), listed!, described!.scheduler].map(({ state }) => state);
+}
+
 async function histories(): Promise<string[]> {
   const listing = { stage: 'final', order: 'asc', page: 1, perPage: 100 } as const;
   const { operations } = await postgres.operations.list(name, listing);
@@ -70,6 +77,10 @@ describe('a fleet whose image cannot be pulled', () => {
     expect(blocks.at(-1)?.message).toContain(
       `because: ${noImage}; 20 failed rooms keep their places until they are removed`,
     );
+    // Though each look found the same.
+    expect(blocks.length).toBeGreaterThan(5);
+    expect(blocks.filter(({ level }) => level === 'warn')).toHaveLength(1);
+    expect(await shownStates()).toEqual(['on-error', 'on-error', 'on-error']);
 
     const after = await pass(1.5 * roomLimits.initializationTimeoutMs, fail);
     expect(after.most).toBeLessThanOrEqual(2 * wanted);
@@ -86,7 +97,12 @@ describe('a fleet whose image cannot be pulled', () => {
       runtime.report(id, { status: 'ready', description: '', address: { host: '127.0.0.1', ports: [] } });
     }
     await hearFleet(redis.store, runtime, name);
+    expect(await shownStates()).toEqual(['in-sync', 'in-sync', 'in-sync']);
     expect((await pass(30_000, fail)).made).toBe(0);
+    const told = worker.log.lines.filter(
+      ({ fields, level }) => fields['blocked_by'] === 'start_back_off' && level !== 'debug',
+    );
+    expect(told.map(({ level }) => level)).toEqual(['warn', 'info']);
     expect(await runtime.listInstances(name)).toHaveLength(wanted);
     expect(await held()).toMatch(/ 0$/);
   }, 120_000);
@@ -99,6 +115,24 @@ describe('a fleet whose image cannot be pulled', () => {
     expect(await held()).toMatch(/ 1$/);
   }, 120_000);
 });
+
+it('a fleet of whose rooms all but one end at once backs off in the metrics also while the next ones are tried', async () => {
+  const seen: (string | undefined)[] = [];
+  let up: string | null = null;
+  const end = (id: string): void => {
+    up ??= id;
+    if (up === id) runtime.markReady(id);
+    else runtime.kill(id, 'exited with code 1');
+  };
+  await pass(20_000, end);
+  for (let look = 0; look < 30; look++) {
+    await pass(2 * stepMs, end);
+    seen.push((await held())?.slice(-1));
+  }
+  expect(new Set(seen)).toEqual(new Set(['1']));
+  // Held for ever it would be no news.
+  expect(made()).toBeGreaterThan(4 * wanted);
+}, 120_000);
 
 it('rooms that crash after they came up are slowed as well, and no more of them stand than twice the fleet', async () => {
   const { most } = await pass(beforeTheFirstIsRemovedMs, (id) => {

@@ -127,7 +127,7 @@ describe('a range with fewer ports than rooms', () => {
     expect(await history(operation)).toEqual([
       'Created',
       'Starting operation',
-      'error adding room: Host port range 20000-20002 has no UDP port left for port "client" of container "room": each of its 3 numbers is taken (a number can be had once, because rooms run on 1 machine); widen the range, run fewer rooms.',
+      'error adding room: Host port range 20000-20002 has no UDP port left for port "client" of container "room": each of its 3 numbers is taken (a number can be had once, because rooms run on 1 machine); widen the range, run fewer rooms',
       'added 3 rooms',
       'Operation finished',
     ]);
@@ -248,7 +248,7 @@ describe('the watcher', () => {
       'reserved host ports differed from what runs, and were brought in line',
     );
     expect(await registry.metrics()).toContain('maestro_watcher_drift_repaired_total{kind="host_ports"} 3');
-    expect(await history(await add('arena', 1))).toContain('added 1 rooms');
+    expect(await history(await add('arena', 1))).toContain('added 1 room');
     expect(await portsInUse()).toEqual([20_000, 20_001, 20_002, 20_003]);
   });
 
@@ -366,6 +366,36 @@ describe('a room whose ports no machine has free', () => {
     expect(await idsOf('arena')).toEqual([]);
   });
 
+  it('waits long, and yet a room that lost its place is replaced at once, and once', async () => {
+    await create('arena', 20_000, 20_002, 5);
+    await add('arena', 5);
+    await watched();
+    const placed = await idsOf('arena');
+    for (const id of placed) runtime.markReady(id);
+    await hearFleet(redis.store, runtime, 'arena');
+    await redis.passTime(70_000);
+    // The two for which there is no port are tried again, until that is done seldom.
+    for (let round = 0; round < 8; round++) await add('arena', 2);
+    const look = async (): Promise<string[]> => {
+      await redis.store.markHearing(3_600_000);
+      await hearFleet(redis.store, runtime, 'arena');
+      await worker.healthCycle.look('arena');
+      await worker.runner.drain('arena');
+      return idsOf('arena');
+    };
+    expect(await look()).toEqual(placed);
+
+    runtime.kill(placed[0]!);
+    await eventually(async () => expect(await roomsOf('arena')).toHaveLength(2));
+    const after = await look();
+    expect(after).toHaveLength(3);
+    expect(after).toEqual(expect.arrayContaining(placed.slice(1)));
+    const made = () => runtime.calls.filter(({ method }) => method === 'createInstance').length;
+    const madeBefore = made();
+    expect(await look()).toEqual(after);
+    expect(made()).toBe(madeBefore);
+  });
+
   it('stays when a machine has them in the meantime', async () => {
     await create('arena', 20_000, 20_100, 2);
     await add('arena', 2);
@@ -424,7 +454,7 @@ describe('a room whose ports no machine has free', () => {
         perPage: 100,
       });
       const removal = operations.find((operation) => operation.definition === 'remove_rooms')!;
-      expect(removal.reason).toBe(`1 rooms expired: initialization_timeout (${description})`);
+      expect(removal.reason).toBe(`1 room expired: initialization_timeout (${description})`);
       const planned = operations.find((operation) => operation.definition === 'health_controller')!;
       expect(await history(planned)).toContain(
         `rooms did not come up in time, the runtime said of the last one: ${description}`,

@@ -235,6 +235,153 @@ describe('the watcher', () => {
     );
   });
 
+  describe('an instance that somebody else ends', () => {
+    const warnings = (watcher: Watcher) =>
+      watcher.log.lines.filter(({ level, fields }) => level === 'warn' && fields['room_id'] !== undefined);
+    const failures = async (watcher: Watcher) =>
+      (await watcher.registry.metrics())
+        .split('\n')
+        .filter((line) => line.startsWith('maestro_watcher_instance_failures'));
+    const described = async (id: string) => (await rooms.getRoom('arena', id))?.instance.description;
+    const someone = 'deleted by someone else, not by this Maestro';
+
+    it('is told as that, from its first sign to its end, in room, log and metric', async () => {
+      for (const id of ['room-1', 'room-2', 'room-3']) await startRoom(id);
+      const watcher = startWatcher();
+      await begun(watcher);
+      runtime.report('room-1', { status: 'terminating', ending: 'deleted' });
+      const evicted = 'evicted: its node was tainted: DeletionByTaintManager';
+      runtime.report('room-2', { status: 'terminating', ending: 'deleted', description: evicted });
+      await eventually(async () => expect(await described('room-1')).toBe(someone));
+      await eventually(async () => expect(await described('room-2')).toBe(evicted));
+      const [transition] = await rooms.getTransitions('arena', 'room-1');
+      expect(transition).toMatchObject({ cause: 'instance', detail: `terminating: ${someone}` });
+      expect(warnings(watcher)).toEqual([]);
+      for (const id of ['room-1', 'room-2']) runtime.end(id);
+      runtime.vanish('room-3', 'deleted');
+      await eventually(async () => expect(await fleet()).toEqual([]));
+      await eventually(() =>
+        expect(
+          warnings(watcher)
+            .map(({ fields, message }) => [fields['room_id'], fields['reason'], message])
+            .sort(),
+        ).toEqual(
+          [
+            ['room-1', someone],
+            ['room-2', evicted],
+            ['room-3', someone],
+          ].map((each) => [...each, 'the instance of a room was ended by someone else']),
+        ),
+      );
+      expect((await failures(watcher)).sort()).toEqual([
+        'maestro_watcher_instance_failures_total{scheduler="arena",reason="deleted"} 2',
+        'maestro_watcher_instance_failures_total{scheduler="arena",reason="evicted"} 1',
+      ]);
+      await eventually(() => expect(ofHealth(watcher).length).toBeGreaterThanOrEqual(3));
+    });
+
+    it('is somebody else neither where Maestro removes the room nor where its scheduler is deleted', async () => {
+      await startRoom('room-1');
+      await startRoom('room-2');
+      const watcher = startWatcher();
+      await begun(watcher);
+      await rooms.terminateRooms('arena', ['room-1'], { reason: 'scale_down' });
+      runtime.report('room-1', { status: 'terminating', ending: 'deleted' });
+      await eventually(async () => expect(await instanceStatus('room-1')).toBe('terminating'));
+      await postgres.operations.insert({
+        scheduler: 'arena',
+        definition: 'delete_scheduler',
+        input: {},
+        actor: 'api',
+        reason: '',
+      });
+      runtime.report('room-2', { status: 'terminating', ending: 'deleted' });
+      await eventually(async () => expect(await instanceStatus('room-2')).toBe('terminating'));
+      expect([await described('room-1'), await described('room-2')]).toEqual(['', '']);
+      for (const id of ['room-1', 'room-2']) runtime.end(id);
+      await eventually(async () => expect(await fleet()).toEqual([]));
+      const ends = () => watcher.log.lines.filter(({ message }) => message === 'a room ended');
+      await eventually(() => expect(ends()).toHaveLength(2));
+      expect(warnings(watcher)).toEqual([]);
+      expect(await failures(watcher)).toEqual([]);
+    });
+
+    it('is let go of where it is not marked as ours any more: told once, replaced, and its ports given last', async () => {
+      await rooms.createRoom({ id: 'room-1', scheduler: 'arena', version: 'v1.0.0', validation: false });
+      const hostPorts = [{ name: 'client', protocol: 'UDP', port: 20_000 }];
+      runtime.plant({ ...instanceOf('room-1', 'arena'), hostPorts });
+      const watcher = startWatcher();
+      await begun(watcher);
+      const disowned = 'disowned: its labels were changed by someone else';
+      runtime.vanish('room-1', 'disowned', disowned);
+      await eventually(async () => expect(await fleet()).toEqual([]));
+      await eventually(() =>
+        expect(warnings(watcher)).toMatchObject([
+          {
+            fields: { scheduler_name: 'arena', room_id: 'room-1', reason: disowned },
+            message: expect.stringContaining('is not marked as ours any more'),
+          },
+        ]),
+      );
+      await eventually(() => expect(ofHealth(watcher)).toEqual([{ kind: 'health', scheduler: 'arena', delayMs: 0 }]));
+      expect(watcher.runtime.calls.filter(({ method }) => method === 'deleteInstance')).toEqual([]);
+      expect(await failures(watcher)).toEqual([
+        'maestro_watcher_instance_failures_total{scheduler="arena",reason="disowned"} 1',
+      ]);
+      expect((await redis.hostPorts.list()).holders).toMatchObject([
+        { id: 'room-1', refusedUntilMs: expect.any(Number) },
+      ]);
+    });
+  });
+
+  it('tells of a container that was started again, once for each time, and leaves its room as it is', async () => {
+    await startRoom('room-1');
+    const first = startWatcher();
+    await begun(first);
+    const say = (status: 'ready' | 'occupied') =>
+      rooms.applyPing(
+        {
+          scheduler: 'arena',
+          room: 'room-1',
+          status,
+          runningMatches: 0,
+          metadata: undefined,
+          listener: null,
+          resync: false,
+        },
+        { maxMatches: 1 },
+      );
+    await say('ready');
+    const restarts = (count: number) => ({
+      count,
+      lastEnd: { container: 'game', exitCode: 137, reason: 'OOMKilled', atMs: 1_700_000_000_000 },
+    });
+    const told = ({ log }: Watcher) =>
+      log.lines.filter(({ message }) => message === 'a container of a room ended and was started again');
+    runtime.report('room-1', { restarts: restarts(1) });
+    await eventually(() => expect(told(first)).toHaveLength(1));
+    runtime.report('room-1', { restarts: restarts(2) });
+    await eventually(() => expect(told(first)).toHaveLength(2));
+    expect(told(first)[1]).toMatchObject({
+      level: 'warn',
+      fields: { room_id: 'room-1', restarts: 2, reason: 'container "game" ended with code 137 (OOMKilled)' },
+    });
+    await say('ready');
+    expect(await rooms.getRoom('arena', 'room-1')).toMatchObject({
+      status: 'ready',
+      instance: { status: 'ready', restarts: restarts(2) },
+    });
+    expect(await first.registry.metrics()).toContain(
+      'maestro_watcher_instance_failures_total{scheduler="arena",reason="oom_killed"} 1',
+    );
+    expect(ofHealth(first)).toEqual([]);
+    await first.stop();
+    const second = startWatcher();
+    await begun(second);
+    runtime.report('room-1', { restarts: restarts(3) });
+    await eventually(() => expect(told(second)).toMatchObject([{ fields: { restarts: 3 } }]));
+  });
+
   it('wakes a deletion when the last instance has ended that was told to, and not before', async () => {
     await startRoom('room-1');
     await startRoom('room-2');

@@ -2,7 +2,9 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { ClusterAccess } from '../../src/adapters/kubernetes/cluster-access';
 import { KubernetesApi, type ApiOptions } from '../../src/adapters/kubernetes/kubernetes-api';
+import { ServerSilence } from '../../src/adapters/kubernetes/server-silence';
 import { eventually } from '../support/eventually';
+import { RecordedLog } from '../support/recorded-log';
 
 type Answer = (request: IncomingMessage, response: ServerResponse) => void;
 
@@ -38,21 +40,20 @@ describe('KubernetesApi', () => {
     jest.restoreAllMocks();
   });
 
-  async function open(rate: { qps: number; burst: number }, options: Partial<ApiOptions> = {}): Promise<void> {
+  async function open(
+    rate: { qps: number; burst: number },
+    options: Partial<ApiOptions> = {},
+    silence?: ServerSilence,
+  ): Promise<void> {
     const masterUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-    api = new KubernetesApi(await ClusterAccess.open({ masterUrl }), rate, {
-      callDeadlineMs: 2_000,
-      attemptTimeoutMs: 500,
-      watchSilenceMs: 60_000,
-      pageSize: 500,
-      ...options,
-    });
+    const all = { callDeadlineMs: 2_000, attemptTimeoutMs: 500, watchSilenceMs: 60_000, pageSize: 500, ...options };
+    api = new KubernetesApi(await ClusterAccess.open({ masterUrl }), rate, all, silence);
   }
 
   const create = () => api.call({ method: 'POST', path: pods, body: {} });
 
   it('makes many calls at once one after the other: none fails, and none is sent in vain', async () => {
-    await open({ qps: 100, burst: 10 });
+    await open({ qps: 100, burst: 10 }, { attemptTimeoutMs: 2_000 });
     // Four seconds of turns: twice the deadline.
     const outcomes = await Promise.allSettled(Array.from({ length: 400 }, create));
     expect(outcomes.filter(({ status }) => status === 'rejected')).toEqual([]);
@@ -90,6 +91,51 @@ describe('KubernetesApi', () => {
     api.close();
     const failed = (await outcomes).filter(({ status }) => status === 'rejected');
     expect(failed.length).toBeGreaterThanOrEqual(18);
+  });
+
+  it('fails soon what waits for a server that serves nobody, and sends none of it', async () => {
+    await open({ qps: 100, burst: 100 }, { callDeadlineMs: 600, attemptTimeoutMs: 200 });
+    reply = () => undefined;
+    const outcomes = await Promise.allSettled(Array.from({ length: 300 }, create));
+    const reasons = outcomes.map((outcome) => (outcome.status === 'rejected' ? (outcome.reason as Error).message : ''));
+    expect(reasons).not.toContain('');
+    expect(reasons).toContain('the API server does not answer those that wait longer');
+    expect(asked.length).toBeLessThan(150);
+  });
+
+  it('says that the server does not answer as soon as one attempt waited in vain, and when it answers again', async () => {
+    const log = new RecordedLog();
+    await open({ qps: 100, burst: 100 }, { callDeadlineMs: 30_000, attemptTimeoutMs: 100 }, new ServerSilence(log));
+    const waiting: ServerResponse[] = [];
+    reply = (_, response) => void waiting.push(response);
+    const created = create();
+    await eventually(() => expect(waiting.length).toBeGreaterThan(3));
+    expect(log.lines).toEqual([
+      {
+        level: 'warn',
+        message: 'the API server of Kubernetes does not answer',
+        fields: { err: 'the API server did not answer in time', silent_ms: 0 },
+      },
+    ]);
+    reply = (_, response) => say(response);
+    await created;
+    expect(log.lines.slice(1)).toMatchObject([
+      {
+        level: 'info',
+        message: 'the API server of Kubernetes answers again',
+        fields: { silent_ms: expect.any(Number) },
+      },
+    ]);
+  });
+
+  it('says nothing of a connection that broke once', async () => {
+    const log = new RecordedLog();
+    await open({ qps: 100, burst: 100 }, {}, new ServerSilence(log));
+    let breaks = 2;
+    reply = (request, response) => (breaks-- > 0 ? request.socket.destroy() : say(response));
+    await create();
+    expect(asked).toHaveLength(3);
+    expect(log.lines).toEqual([]);
   });
 
   it('leaves a server alone that asked one of its calls for it', async () => {

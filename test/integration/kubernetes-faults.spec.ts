@@ -44,6 +44,9 @@ describeOnKubernetes('Kubernetes runtime under faults', (source) => {
     return watcher;
   }
 
+  const changesOf = (watcher: RecordingWatcher, id: string) =>
+    watcher.changes.filter(({ instance }) => instance.id === id);
+
   async function podNames(): Promise<string[]> {
     const { body } = await rooms.machine.call<{ items: Pod[] }>('GET', pods);
     return body.items.map(({ metadata }) => metadata?.name ?? '');
@@ -237,6 +240,30 @@ describeOnKubernetes('Kubernetes runtime under faults', (source) => {
       expect(await podNames()).toEqual(['arena-tool']);
     });
 
+    it('is a room whose labels somebody changed: it is told as gone, and why, and runs on', async () => {
+      for (const id of ['arena-1', 'arena-2']) await runtime.createInstance(roomSpec({ id }));
+      for (const id of ['arena-1', 'arena-2']) await rooms.machine.run(id);
+      const watcher = await watch();
+      await rooms.machine.patch(`${pods}/arena-1`, { metadata: { labels: { 'maestro.io/installation': null } } });
+      await rooms.machine.patch(`${pods}/arena-2`, { metadata: { labels: { 'maestro.io/installation': 'another' } } });
+      await soon(() => {
+        for (const id of ['arena-1', 'arena-2']) {
+          expect(changesOf(watcher, id)).toMatchObject([
+            {
+              type: 'gone',
+              instance: {
+                status: 'terminating',
+                ending: 'disowned',
+                description: expect.stringMatching(/^disowned: its labels were changed by someone else/),
+              },
+            },
+          ]);
+        }
+      });
+      expect(await runtime.deleteInstance('arena', 'arena-1', 'scale_down')).toBe('not_found');
+      expect(await podNames()).toEqual(['arena-1', 'arena-2']);
+    });
+
     it.each(['..', '../kube-system', 'a/b', ''])('is not reached by the name %j', async (name) => {
       expect(await runtime.deleteInstance('arena', name, 'scale_down')).toBe('not_found');
       expect(await runtime.deleteScheduler(name)).toBe('not_found');
@@ -301,6 +328,98 @@ describeOnKubernetes('Kubernetes runtime under faults', (source) => {
     await runtime.createInstance(roomSpec({ id: 'arena-1' }));
     rooms.proxy.refuse(1, ({ path }) => path.endsWith('/events'), 403);
     expect(await runtime.deleteInstance('arena', 'arena-1', 'scale_down')).toBe('deleting');
+  });
+
+  describe('an end that somebody else brings about', () => {
+    const changes = (watcher: RecordingWatcher) =>
+      changesOf(watcher, 'arena-1').map(({ type, instance }) => [type, instance.status, instance.ending]);
+    let watcher: RecordingWatcher;
+
+    beforeEach(async () => {
+      await runtime.createInstance(roomSpec({ id: 'arena-1' }));
+      await rooms.machine.run('arena-1');
+      watcher = await watch();
+    });
+
+    it('is told from one that comes by itself, with the grace period and without', async () => {
+      await rooms.machine.call('DELETE', `${pods}/arena-1`, { gracePeriodSeconds: 30 });
+      // As its kubelet reports when the containers have ended.
+      await rooms.machine.report('arena-1', { phase: 'Failed' });
+      await rooms.machine.letEnd('arena-1');
+      await soon(() =>
+        expect(changes(watcher)).toEqual([
+          ['present', 'terminating', 'deleted'],
+          ['gone', 'terminating', 'deleted'],
+        ]),
+      );
+      await runtime.createInstance(roomSpec({ id: 'arena-2' }));
+      await rooms.machine.run('arena-2');
+      await rooms.machine.remove('arena-2');
+      await soon(() =>
+        expect(changesOf(watcher, 'arena-2').at(-1)).toMatchObject({ type: 'gone', instance: { ending: 'deleted' } }),
+      );
+      await runtime.createInstance(roomSpec({ id: 'arena-3' }));
+      await rooms.machine.run('arena-3');
+      await rooms.machine.crash('arena-3');
+      await soon(() => {
+        const last = changesOf(watcher, 'arena-3').at(-1);
+        expect(last).toMatchObject({ type: 'gone' });
+        expect(last!.instance).not.toHaveProperty('ending');
+      });
+    });
+
+    it('is told with who it was where the cluster says that', async () => {
+      const status = (await rooms.machine.pod('arena-1'))!.status!;
+      const target = { type: 'DisruptionTarget', status: 'True', reason: 'EvictionByEvictionAPI', message: 'evicting' };
+      await rooms.machine.report('arena-1', { ...status, conditions: [...status.conditions!, target] });
+      await rooms.machine.call('DELETE', `${pods}/arena-1`, { gracePeriodSeconds: 30 });
+      await soon(() =>
+        expect(changesOf(watcher, 'arena-1').at(-1)!.instance).toMatchObject({
+          status: 'terminating',
+          description:
+            'evicted: somebody asked for it to be evicted, as a drain of its node does: EvictionByEvictionAPI: evicting',
+        }),
+      );
+    });
+  });
+
+  it('is told with who it was where the server itself evicts a pod', async () => {
+    if ((await rooms.machine.call('GET', '/apis/policy/v1')).status === 404) {
+      process.stderr.write('skipped: server lacks policy/v1\n');
+      return;
+    }
+    await runtime.createInstance(roomSpec({ id: 'arena-1' }));
+    await rooms.machine.run('arena-1');
+    const watcher = await watch();
+    const eviction = { apiVersion: 'policy/v1', kind: 'Eviction', metadata: { name: 'arena-1', namespace: 'arena' } };
+    expect((await rooms.machine.call('POST', `${pods}/arena-1/eviction`, eviction)).status).toBe(201);
+    await soon(() =>
+      expect(changesOf(watcher, 'arena-1').at(-1)!.instance).toMatchObject({
+        status: 'terminating',
+        ending: 'deleted',
+        description: expect.stringMatching(/^evicted: somebody asked .*: EvictionByEvictionAPI: /),
+      }),
+    );
+    expect(changesOf(watcher, 'arena-1')).toHaveLength(1);
+  });
+
+  it('tells that a container was started again, though the pod is as ready as before', async () => {
+    await runtime.createInstance(roomSpec({ id: 'arena-1' }));
+    await rooms.machine.run('arena-1');
+    const watcher = await watch();
+    const status = (await rooms.machine.pod('arena-1'))!.status!;
+    const terminated = { exitCode: 137, reason: 'OOMKilled', finishedAt: '2026-11-21T10:00:00Z' };
+    const containerStatuses = status.containerStatuses!.map((container) => ({
+      ...container,
+      restartCount: 1,
+      lastState: { terminated },
+    }));
+    await rooms.machine.report('arena-1', { ...status, containerStatuses });
+    await soon(() =>
+      expect(changesOf(watcher, 'arena-1')).toMatchObject([
+        { instance: { status: 'ready', restarts: { count: 1, lastEnd: { exitCode: 137, reason: 'OOMKilled' } } } },
+      ]),
+    );
   });
 
   it('shows why a container does not start', async () => {

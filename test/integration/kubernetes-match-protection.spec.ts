@@ -200,7 +200,13 @@ describeOnKubernetes('the protection of matches on Kubernetes', (source) => {
   describe('a disruption budget', () => {
     const wanted = (minAvailable: number) => ({
       minAvailable,
-      selector: { matchLabels: { 'maestro-scheduler': 'arena', 'maestro.io/match': 'true' } },
+      selector: {
+        matchLabels: {
+          'maestro.io/installation': 'test-installation',
+          'maestro-scheduler': 'arena',
+          'maestro.io/match': 'true',
+        },
+      },
     });
     const ours = { 'app.kubernetes.io/managed-by': 'maestro', 'maestro.io/installation': 'test-installation' };
     async function budget(path = `${budgets}/arena`): Promise<DisruptionBudget | null> {
@@ -244,6 +250,10 @@ describeOnKubernetes('the protection of matches on Kubernetes', (source) => {
       ['with a maxUnavailable', { maxUnavailable: '5%', selector: wanted(0).selector }],
       ['with a share', { minAvailable: '100%', selector: wanted(0).selector }],
       ['for all rooms', { minAvailable: 9, selector: selectorOfV10 }],
+      [
+        "for another installation's rooms too",
+        { minAvailable: 9, selector: { matchLabels: { ...selectorOfV10.matchLabels, 'maestro.io/match': 'true' } } },
+      ],
     ])('of ours that somebody edited is mended: %s', async (_what, spec) => {
       await replace(ours, spec);
       await runtime.setDisruptionBudget('arena', 2);

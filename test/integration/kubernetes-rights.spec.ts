@@ -76,6 +76,12 @@ describeOnKubernetes('the rights of roles in the chart, on a cluster', (source) 
     await rooms.machine.letEnd('arena-1');
     expect(await worker.deleteScheduler('arena')).toBe('deleting');
     await soon(async () => expect(await worker.deleteScheduler('arena')).toBe('not_found'));
+    // Gone, made anew, shared with somebody, left standing, and taken up again.
+    expect(await worker.ensureScheduler('arena', 'operation-2')).toBe('created');
+    await worker.createInstance(placed);
+    await rooms.machine.addPod('arena', 'tool');
+    expect(await worker.deleteScheduler('arena')).toHaveProperty('left');
+    expect(await worker.createScheduler('arena', 'operation-3')).toBe('created');
     await soon(() => expectExactly('worker', proxy.requests));
   });
 
@@ -138,5 +144,39 @@ describeOnKubernetes('the rights of roles in the chart, on a cluster', (source) 
     for (const call of [() => worker.checkAccess(), () => worker.createScheduler('arena', 'operation-1')]) {
       await expect(call()).rejects.toMatchObject({ kind: 'permission_denied', code: 'runtime.forbidden' });
     }
+  });
+
+  it('are not what is lacking where the cluster refuses the room: that is told apart', async () => {
+    const { client } = await as('worker');
+    const worker = await client();
+    await worker.createScheduler('limited', 'operation-1');
+    await rooms.machine.call('POST', '/api/v1/namespaces/limited/limitranges', {
+      apiVersion: 'v1',
+      kind: 'LimitRange',
+      metadata: { name: 'small' },
+      spec: { limits: [{ type: 'Container', max: { memory: '1Mi' } }] },
+    });
+    let made = 0;
+    // The plugin learns of it through a watch of its own.
+    await soon(async () => {
+      const room = roomSpec({ id: `limited-${++made}`, scheduler: 'limited' });
+      await expect(worker.createInstance(room)).rejects.toMatchObject({
+        kind: 'failed_precondition',
+        code: 'runtime.admission_denied',
+        message: expect.stringContaining('maximum memory usage per Container is 1Mi'),
+      });
+    });
+  });
+
+  it('are named in what a worker without them is told: verb, resource and namespace', async () => {
+    await (await rooms.client()).createScheduler('arena', 'operation-1');
+    const rights = [{ apiGroups: [''], resources: ['namespaces', 'nodes'], verbs: ['get', 'list'] }];
+    const { client } = await as('worker', rights);
+    await expect((await client()).createInstance(roomSpec({ id: 'arena-1' }))).rejects.toMatchObject({
+      code: 'runtime.forbidden',
+      message: expect.stringMatching(
+        /^Kubernetes did not create pod arena\/arena-1: .* cannot create resource "pods" .* in the namespace "arena"/,
+      ),
+    });
   });
 });

@@ -74,6 +74,7 @@ function startProtector(
     callsPerSecond: 1_000,
     releaseDelayMs: 0,
     budgetIntervalMs: 0,
+    budgetRefreshMs: 60_000,
     compareIntervalMs: 60_000,
     compareRetryMs: 50,
     adoptionHoldMs: 30_000,
@@ -431,6 +432,34 @@ describe('the protection of matches', () => {
     await runtime.protectInstance('arena', 'room-2', true);
     await runtime.setDisruptionBudget('arena', 0);
     await settled(['room-1']);
+  });
+
+  it('sets a budget again that somebody removed, without a comparison, and none that keeps nothing', async () => {
+    await startRooms(1);
+    await postgres.schedulers.createScheduler('idle', aSchedulerDefinition());
+    const protector = startProtector({ budgetRefreshMs: 30 });
+    await say('room-1', 'occupied');
+    await settled(['room-1']);
+    const budgets = () => callsOf(protector, 'setDisruptionBudget').filter(({ id }) => id === 'arena').length;
+    const before = budgets();
+    await eventually(() => expect(budgets()).toBeGreaterThan(before + 2));
+    // It compares at its start, and when the news begin.
+    expect(callsOf(protector, 'listInstances').length).toBeLessThanOrEqual(2);
+    expect(callsOf(protector, 'setDisruptionBudget').filter(({ id }) => id === 'idle').length).toBeLessThan(2);
+  });
+
+  it('releases a room that was found again when its hold is over, without a comparison', async () => {
+    await startRoom('room-1', { isProtected: true });
+    await redis.loseEverything();
+    await rooms.applyInstance(instanceOf('room-1'), singleMatch, { adopt: true, authoritative: true });
+    await say('room-1', 'ready');
+    await rooms.markSynced();
+    const protector = startProtector({ adoptionHoldMs: 1_000 });
+    await begun(protector);
+    const { adoptedAtMs } = (await rooms.getRoom('arena', 'room-1'))!;
+    await settled([]);
+    expect((await rooms.readHearing()).nowMs).toBeGreaterThanOrEqual(adoptedAtMs! + 1_000);
+    expect(callsOf(protector, 'listInstances').length).toBeLessThanOrEqual(2);
   });
 
   it('hands over to another process, which finds what was missed', async () => {

@@ -881,6 +881,97 @@ describe('something that is away', () => {
   });
 });
 
+describe('a runtime that refuses a worker', () => {
+  const forbidden = () =>
+    new DomainError(
+      'permission_denied',
+      'runtime.forbidden',
+      'pods is forbidden: User "bad" cannot create resource "pods"',
+    );
+  const unknown = () => new DomainError('unavailable', 'runtime.unauthenticated', 'Unauthorized');
+  const refused = (error: () => DomainError) => {
+    const refuse = Object.assign(
+      async (): Promise<never> => {
+        refuse.calls++;
+        throw error();
+      },
+      { calls: 0 },
+    );
+    return refuse;
+  };
+
+  it.each([
+    ['that lacks a right', forbidden],
+    ['whose credentials it does not know', unknown],
+  ])('%s costs no operation: another worker does it', async (_which, error) => {
+    const operation = await insert();
+    const refuse = refused(error);
+    const bad = startWorker(new ToyExecutor(refuse), { pauseMs: 2_000 });
+    await bad.runner.drain('arena');
+    expect(await statusOf(operation)).toBe('pending');
+    const good = startWorker(new ToyExecutor(async () => ({})));
+    bad.sweep();
+    good.sweep();
+    await eventually(async () => expect(await statusOf(operation)).toBe('finished'));
+    expect(refuse.calls).toBe(1);
+    const message = error().message;
+    expect(await historyOf(operation)).toEqual([
+      'Created',
+      'Starting operation',
+      expect.stringMatching(/^the runtime refuses this worker \(worker-\d+\), another may take it: /),
+      'Resuming operation, attempt 2',
+      'Operation finished',
+    ]);
+    expect((await historyOf(operation))[2]).toContain(message);
+    expect(bad.log.lines).toContainEqual(
+      expect.objectContaining({
+        level: 'warn',
+        message: "operation given back: the runtime refuses this worker's credentials or rights",
+        fields: expect.objectContaining({ err: message }),
+      }),
+    );
+  });
+
+  it.each([
+    ['takes no more of that scheduler for a while where it lacks a right', forbidden, 1],
+    ['takes nothing for a while where nobody knows it', unknown, 0],
+  ])('%s', async (_which, error, others) => {
+    await insert();
+    const bad = startWorker(new ToyExecutor(refused(error)), { pauseMs: 60_000 });
+    await bad.runner.drain('arena');
+    bad.wakeUps.rings.length = 0;
+    const [next, other] = [await insert('arena'), await insert('other')];
+    await Promise.all([bad.runner.drain('arena'), bad.runner.drain('other')]);
+    expect(await statusOf(next)).toBe('pending');
+    expect(await historyOf(next)).toEqual(['Created']);
+    expect((await historyOf(other)).length > 1).toBe(others === 1);
+    // Whoever waits for the ring hears it when it is this worker's turn again.
+    const rung = bad.wakeUps.rings.filter(({ scheduler }) => scheduler === 'arena');
+    expect(rung).toEqual([{ kind: 'operations', scheduler: 'arena', delayMs: expect.any(Number) }]);
+    expect(rung[0]!.delayMs).toBeGreaterThan(60_000);
+  });
+
+  it('for too long makes the operation fail, with what was refused', async () => {
+    const operation = await insert();
+    const worker = startWorker(new ToyExecutor(refused(forbidden)), { maxAttempts: 3, pauseMs: 10 });
+    worker.sweep();
+    await eventually(async () => expect(await statusOf(operation)).toBe('error'));
+    expect((await historyOf(operation)).slice(-5)[0]).toBe(forbidden().message);
+  });
+
+  it('ends the operation at its deadline, however often it was refused', async () => {
+    const operation = await insert();
+    const worker = startWorker(new ToyExecutor(refused(forbidden)), {
+      maxAttempts: 10_000,
+      pauseMs: 10,
+      deadlineMs: 300,
+    });
+    worker.sweep();
+    await eventually(async () => expect(await statusOf(operation)).toBe('error'));
+    expect(await historyOf(operation)).toContain('add_rooms did not end within its deadline of 0.3 s');
+  });
+});
+
 describe('draining a scheduler', () => {
   it('runs what there is one after the other, and what is added meanwhile', async () => {
     const operations = [await insert('arena', 1), await insert('arena', 2)];

@@ -2,6 +2,7 @@ import { fromJson, type JsonObject, type JsonValue } from '@bufbuild/protobuf';
 import type { ServiceError } from '@grpc/grpc-js';
 import type { UnaryMethod } from '../../src/api/http/call-rpc';
 import { encodeMessage } from '../../src/api/http/protojson';
+import type { InstanceRestarts } from '../../src/domain/room/room';
 import type { Ping } from '../../src/ports/room-store';
 import { SchedulerRoomsService } from '../../src/proto/gen/maestro/v1/scheduler_rooms_pb';
 import { sampleContainer } from '../conformance/sample-scheduler';
@@ -109,7 +110,13 @@ describe('rooms of a scheduler, looked at', () => {
       { scheduler: 'small', room, status, runningMatches, metadata, listener: null, resync: false },
       settings,
     );
-  const runs = (id: string, status: 'ready' | 'error', description = '', adopt = false) =>
+  const runs = (
+    id: string,
+    status: 'ready' | 'error',
+    description = '',
+    adopt = false,
+    restarts: InstanceRestarts | null = null,
+  ) =>
     maestro.rooms.applyInstance(
       {
         id,
@@ -121,6 +128,7 @@ describe('rooms of a scheduler, looked at', () => {
         address: { host: '203.0.113.7', ports: [{ name: 'game', protocol: 'UDP', port: 40_123 }] },
         createdAtMs: 1_700_000_000_000,
         generation: 1,
+        ...(restarts === null ? {} : { restarts }),
       },
       settings,
       { adopt, authoritative: true },
@@ -213,7 +221,12 @@ describe('rooms of a scheduler, looked at', () => {
         // Each names the time that went by until it was asked.
         why: expect.any(Array),
       });
-      return body as unknown as { room: RoomJson; why: string[]; transitions: { to: string; cause: string }[] };
+      return body as unknown as {
+        room: RoomJson;
+        why: string[];
+        transitions: { to: string; cause: string }[];
+        restarts?: object;
+      };
     };
 
     test('tells all that is known of it, and why it has its status', async () => {
@@ -317,6 +330,27 @@ describe('rooms of a scheduler, looked at', () => {
       );
     });
 
+    test('whose containers were started again says how often, and how the last one ended', async () => {
+      await makeRoom('small-again');
+      await runs('small-again', 'ready');
+      expect(await detail('small-again')).not.toHaveProperty('restarts');
+      const lastEnd = { container: 'game', exitCode: 0, reason: 'OOMKilled', atMs: 1_700_000_000_000 };
+      await runs('small-again', 'ready', '', false, { count: 2, lastEnd });
+      const found = await detail('small-again');
+      expect(found.restarts).toEqual({
+        count: 2,
+        container: 'game',
+        exitCode: 0,
+        reason: 'OOMKilled',
+        endedAt: '2023-11-14T22:13:20Z',
+      });
+      expect(found.why).toContainEqual(
+        expect.stringMatching(/^Its containers were started again 2 times; .*OOMKilled/),
+      );
+      await runs('small-again', 'ready', '', false, { count: 3, lastEnd: null });
+      expect((await detail('small-again')).restarts).toEqual({ count: 3, container: '', reason: '' });
+    });
+
     test('that terminates says for which reason, goes on doing so when it is drained, and can be told once more', async () => {
       await makeRoom('small-going');
       await maestro.rooms.terminateRooms('small', ['small-going'], { reason: 'scale_down' });
@@ -325,7 +359,10 @@ describe('rooms of a scheduler, looked at', () => {
       );
       const drained = await caller.rest('DELETE', '/small/rooms/small-going?drain=true');
       expect(drained).toEqual({ status: 200, body: { operationId: '' } });
-      expect((await detail('small-going')).room.draining).toBe(false);
+      expect(await detail('small-going')).toMatchObject({
+        room: { draining: false },
+        endRequests: { count: 1, lastAt: expect.any(String) },
+      });
       const deleted = await caller.rest('DELETE', '/small/rooms/small-going');
       expect(deleted).toEqual({ status: 200, body: { operationId: expect.stringMatching(/^[0-9a-f-]{36}$/) } });
     });
@@ -485,10 +522,7 @@ describe('rooms of a scheduler, removed', () => {
         input: { amount: 1, rooms_ids: [room], reason: 'deleted_by_name' },
       });
       expect(removal.executionHistory.map(({ event }) => event)).toEqual(
-        expect.arrayContaining([
-          `removed rooms: [${room}]`,
-          'the rooms were named by an operator, so no match kept them',
-        ]),
+        expect.arrayContaining([`removed rooms: [${room}]`, 'the room was named by an operator, so no match kept it']),
       );
       expect(maestro.runtime.calls).toContainEqual({ method: 'deleteInstance', id: room, reason: 'deleted_by_name' });
     },

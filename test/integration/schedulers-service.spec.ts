@@ -1,6 +1,7 @@
 import { DomainError } from '../../src/domain/errors';
 import { versionChanges, type Operation, type OperationDefinition } from '../../src/domain/operation/operation';
 import type { DefinitionPatch } from '../../src/domain/scheduler/patch-definition';
+import type { SchedulerDefinition } from '../../src/domain/scheduler/scheduler';
 import { OperationsService } from '../../src/features/operations/operations.service';
 import { SchedulerPlansService } from '../../src/features/schedulers/scheduler-plans.service';
 import { SchedulersService } from '../../src/features/schedulers/schedulers.service';
@@ -291,6 +292,99 @@ describe('a switch of the active version', () => {
       status: 'pending',
       actor: 'api',
     });
+  });
+
+  const stored = (version: string, definition: SchedulerDefinition) =>
+    postgres.schedulers.addVersion(name, { version, definition, rollbackVersion: 'v1.0.0' });
+
+  it.each([
+    ['a version', 'v2.0.0'],
+    ['the newest version', ''],
+  ])('is refused to %s of which no cluster takes a room, and can be read all the same', async (_, version) => {
+    await aScheduler();
+    const unplaceable = aSchedulerDefinition({ labels: { team: 'a b' }, spec: { affinity: '-' } });
+    await stored('v2.0.0', unplaceable);
+    expect(await refusalOf(api.schedulers.switchActiveVersion(name, version))).toMatchObject({
+      kind: 'invalid_argument',
+      code: 'scheduler.invalid',
+      message: expect.stringMatching(
+        /^Validation Error:\nScheduler\.Spec\.Affinity: .*\nScheduler\.Labels\["team"\]: .*$/,
+      ) as string,
+    });
+    expect(await api.schedulers.getScheduler(name, 'v2.0.0')).toMatchObject({ definition: unplaceable });
+    expect(await historyOfAll()).toEqual(['create_scheduler']);
+  });
+
+  it('is ordered to a version that would be refused today, but has rooms', async () => {
+    await aScheduler();
+    await stored('v2.0.0', aSchedulerDefinition({ maxSurge: '0%', roomsReplicas: -1 }));
+    expect(await api.schedulers.switchActiveVersion(name, 'v2.0.0')).toHaveProperty('operationId');
+  });
+});
+
+const historyOfAll = async (): Promise<string[]> =>
+  (await postgres.sql<{ definition: string }>('SELECT definition FROM maestro.operations')).map(
+    ({ definition }) => definition,
+  );
+
+describe('a definition of which no cluster takes a room', () => {
+  const { spec } = aSchedulerDefinition();
+  const [container] = spec.containers;
+  const greedy = aSchedulerDefinition({
+    spec: { containers: [{ ...container!, requests: { memory: '1Gi', cpu: '20m' } }] },
+  });
+  const problem = 'Scheduler.Spec.Containers[0].Requests.Memory: Memory must be less than or equal to Limits.Memory';
+  const ofPatch =
+    "invalid patched scheduler: Key: 'Scheduler.Spec.Containers[0].Requests.Memory' Error:Field validation for 'Memory' failed on the 'ltefield' tag";
+
+  it.each<[string, Request, string]>([
+    [
+      'as a new version',
+      ({ schedulers }) => schedulers.createNewVersion(name, greedy),
+      `Validation Error:\n${problem}`,
+    ],
+    [
+      'by a patch',
+      ({ schedulers }) => schedulers.patchScheduler(name, { spec: { containers: greedy.spec.containers } }),
+      ofPatch,
+    ],
+  ])('is refused %s', async (_, request, message) => {
+    await aScheduler();
+    expect(await refusalOf(request(api))).toMatchObject({
+      kind: 'invalid_argument',
+      code: 'scheduler.invalid',
+      message,
+      details: { problems: [problem] },
+    });
+  });
+
+  it('is refused in a plan', async () => {
+    await aScheduler();
+    const whole = await api.plans.planNewVersion(name, greedy);
+    expect(whole).toMatchObject({ problems: [problem], version: '', steps: [] });
+    const patched = await api.plans.planPatch(name, { spec: { containers: greedy.spec.containers } });
+    expect(patched).toMatchObject({ problems: [problem], version: '', steps: [] });
+  });
+
+  it('is mended by the patch that leaves nothing wrong, and by no other, where it is the active one', async () => {
+    await aScheduler();
+    await postgres.schedulers.addVersion(name, { version: 'v2.0.0', definition: greedy, rollbackVersion: '' });
+    await postgres.schedulers.activateVersion(name, 'v2.0.0');
+    expect(await api.schedulers.getScheduler(name)).toMatchObject({ version: 'v2.0.0', definition: greedy });
+    expect(await refusalOf(api.schedulers.patchScheduler(name, { maxSurge: '5' }))).toMatchObject({ message: ofPatch });
+    const requests = { memory: '64Mi', cpu: '20m' };
+    const mended = { maxSurge: '5', spec: { containers: [{ requests }] } };
+    expect(await api.schedulers.patchScheduler(name, mended)).toHaveProperty('operationId');
+  });
+
+  it('has no name of a namespace of every cluster, when it is new', async () => {
+    const line = 'Scheduler.Name: Name must be none of the namespaces of every cluster: ';
+    expect(await refusalOf(api.schedulers.createScheduler('kube-system', aSchedulerDefinition()))).toMatchObject({
+      kind: 'invalid_argument',
+      message: `Validation Error:\n${line}default, kube-node-lease, kube-public, kube-system`,
+    });
+    await postgres.schedulers.createScheduler('default', aSchedulerDefinition());
+    expect(await api.schedulers.patchScheduler('default', { maxSurge: '5' })).toHaveProperty('operationId');
   });
 });
 

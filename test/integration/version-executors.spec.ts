@@ -9,6 +9,7 @@ import {
   CreateNewVersionOptions,
 } from '../../src/features/operations/executors/create-new-version.executor';
 import { SwitchActiveVersionExecutor } from '../../src/features/operations/executors/switch-active-version.executor';
+import { SchedulerPlaces } from '../../src/features/operations/scheduler-places';
 import { RoomLifecycle } from '../../src/features/rooms/room-lifecycle';
 import type { HostPortReservations } from '../../src/ports/host-port-reservations';
 import type { RoomStore } from '../../src/ports/room-store';
@@ -18,6 +19,7 @@ import { FakeRuntime } from '../support/fake-runtime';
 import { historyOf, noPing, openFleetWorker, statusSettings, type FleetWorker } from '../support/fleet-worker';
 import { openPostgres, type PostgresUnderTest } from '../support/open-postgres';
 import { openRedisRoomStore, type RedisRoomStoreUnderTest } from '../support/open-redis-room-store';
+import { RecordedLog } from '../support/recorded-log';
 
 const name = 'arena';
 const limits: ValidationLimits = { attempts: 3, timeoutMs: 120_000, acceptOccupied: false };
@@ -477,7 +479,8 @@ interface DyingWorker {
 function openDying(): DyingWorker {
   const options: CreateNewVersionOptions = { validation: limits };
   const { schedulers, operations, unitOfWork } = postgres;
-  const executor = new CreateNewVersionExecutor(schedulers, operations, rooms, openLifecycle(runtime), options);
+  const places = new SchedulerPlaces(runtime, schedulers, new RecordedLog());
+  const executor = new CreateNewVersionExecutor(schedulers, operations, rooms, openLifecycle(runtime), places, options);
 
   const take = async (dieAt: string | null, work: keyof Pick<Executor, 'execute' | 'rollback'>): Promise<unknown> => {
     const held = (await operations.claimNext(name, 'dying', 1, { wakeWaiting: true }))!;

@@ -232,10 +232,15 @@ export class FakeRooms implements PublicSide<FleetRoomsService> {
         { id: 'allocation-2', allocatedAtMs: at.getTime(), expiresAtMs: null },
       ],
       drainingSinceMs: at.getTime() + 2,
+      endAsked: null,
       instance: {
         status: 'ready',
         description: 'it runs',
         address: { host: '203.0.113.7', ports: [{ name: 'game', protocol: 'UDP', port: 40_123 }] },
+        restarts: {
+          count: 2,
+          lastEnd: { container: 'game', exitCode: 137, reason: 'OOMKilled', atMs: at.getTime() - 5_000 },
+        },
       },
     },
     {
@@ -252,7 +257,8 @@ export class FakeRooms implements PublicSide<FleetRoomsService> {
       runningMatches: 0,
       allocations: [],
       drainingSinceMs: null,
-      instance: { status: 'unknown', description: '', address: null },
+      endAsked: null,
+      instance: { status: 'unknown', description: '', address: null, restarts: null },
     },
   ];
 

@@ -5,9 +5,11 @@ import type { Instance, RoomPort } from '../../src/domain/room/room';
 import {
   Runtime,
   type InstanceChange,
+  type InstanceEnding,
   type InstanceSpec,
   type InstanceWatcher,
   type RuntimeInstance,
+  type SchedulerRemoval,
 } from '../../src/ports/runtime';
 
 interface FakeInstance {
@@ -42,7 +44,9 @@ type Placement = Pick<InstanceSpec, 'affinity' | 'toleration'>;
 
 /** The world that fakes share, as clients of one cluster do. */
 class FakeWorld {
-  readonly places = new Map<string, { owner: string; deleting: boolean }>();
+  readonly places = new Map<string, { owner: string; deleting: boolean; isShared: boolean }>();
+  /** Places that are not ours, by name. */
+  readonly foreignPlaces = new Set<string>();
   readonly instances = new Map<string, FakeInstance>();
   readonly takenPorts = new Set<string>();
   readonly budgets = new Map<string, number>();
@@ -57,6 +61,7 @@ class FakeWorld {
  */
 export class FakeRuntime extends Runtime {
   readonly kind = 'fake';
+  readonly placeWord = 'place';
   readonly movesInstances = true;
   /** `value`: what was told of a protection or a budget. */
   readonly calls: { method: string; id: string; reason?: RemovalReason; value?: boolean | number }[] = [];
@@ -94,7 +99,9 @@ export class FakeRuntime extends Runtime {
   /** The runtime says something else of the instance, e.g. `{ status: 'error', description: 'CrashLoopBackOff: …' }`. */
   report(
     id: string,
-    news: Partial<Pick<RuntimeInstance, 'status' | 'description' | 'address' | 'placementProblem'>>,
+    news: Partial<
+      Pick<RuntimeInstance, 'status' | 'description' | 'address' | 'placementProblem' | 'ending' | 'restarts'>
+    >,
   ): void {
     this.existing(id);
     this.update(id, news);
@@ -104,6 +111,11 @@ export class FakeRuntime extends Runtime {
   kill(id: string, description = 'killed by SIGKILL'): void {
     const { instance } = this.existing(id);
     this.remove(id, { ...instance, status: instance.status === 'terminating' ? 'terminating' : 'error', description });
+  }
+
+  /** Somebody ends it, or takes it away, all at once. */
+  vanish(id: string, ending: InstanceEnding, description = ''): void {
+    this.remove(id, { ...this.existing(id).instance, status: 'terminating', ending, description });
   }
 
   /** A deletion that was asked comes to its end. */
@@ -120,6 +132,24 @@ export class FakeRuntime extends Runtime {
       reason: null,
     });
     this.tell({ type: 'present', instance });
+  }
+
+  /** Somebody removes the place of a scheduler with all that is in it. */
+  losePlace(name: string): void {
+    for (const { instance } of [...this.world.instances.values()]) {
+      if (instance.scheduler === name) this.kill(instance.id, 'its place is gone');
+    }
+    this.world.places.delete(name);
+  }
+
+  /** Others have things in the place of this scheduler. */
+  sharePlace(name: string): void {
+    this.world.places.get(name)!.isShared = true;
+  }
+
+  /** Somebody else's place has this name. */
+  takePlace(name: string): void {
+    this.world.foreignPlaces.add(name);
   }
 
   /** The port is in use by something that is none of our instances. */
@@ -159,19 +189,33 @@ export class FakeRuntime extends Runtime {
     this.asked('createScheduler', name);
     const place = this.world.places.get(name);
     if (place && !place.deleting && place.owner === owner) return 'already_ours';
-    if (place) throw new DomainError('already_exists', 'runtime.scheduler_exists', `The place "${name}" exists`);
-    this.world.places.set(name, { owner, deleting: false });
+    if (place || this.world.foreignPlaces.has(name)) throw placeExists(name);
+    this.world.places.set(name, { owner, deleting: false, isShared: false });
     return 'created';
   }
 
-  async deleteScheduler(name: string, owner?: string): Promise<'deleting' | 'not_found'> {
+  async ensureScheduler(name: string, owner: string): Promise<'created' | 'there'> {
+    this.asked('ensureScheduler', name);
+    const place = this.world.places.get(name);
+    if (place?.deleting) {
+      throw new DomainError('unavailable', 'runtime.scheduler_being_deleted', `The place "${name}" is being deleted`);
+    }
+    if (place) return 'there';
+    if (this.world.foreignPlaces.has(name)) throw placeExists(name);
+    this.world.places.set(name, { owner, deleting: false, isShared: false });
+    return 'created';
+  }
+
+  async deleteScheduler(name: string, owner?: string): Promise<SchedulerRemoval> {
     this.asked('deleteScheduler', name);
     const place = this.world.places.get(name);
     if (!place || (owner !== undefined && place.owner !== owner)) return 'not_found';
-    place.deleting = true;
+    if (place.isShared) this.world.places.delete(name);
+    else place.deleting = true;
     for (const { spec } of [...this.world.instances.values()]) {
       if (spec.scheduler === name) this.beginEnding(spec.id, 'scheduler_deleted');
     }
+    if (place.isShared) return { left: `place ${name} is left standing: others use it` };
     this.removePlaceIfDone(name);
     return 'deleting';
   }
@@ -392,6 +436,10 @@ function roomPortsOf(spec: InstanceSpec): RoomPort[] {
 
 function portKey(protocol: string, port: number): string {
   return `${protocol.toUpperCase()}/${port}`;
+}
+
+function placeExists(name: string): DomainError {
+  return new DomainError('already_exists', 'runtime.scheduler_exists', `The place "${name}" exists`);
 }
 
 function unreachable(): DomainError {

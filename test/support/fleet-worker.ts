@@ -12,6 +12,7 @@ import { HealthControllerExecutor } from '../../src/features/operations/executor
 import { RemoveRoomsExecutor } from '../../src/features/operations/executors/remove-rooms.executor';
 import { SwitchActiveVersionExecutor } from '../../src/features/operations/executors/switch-active-version.executor';
 import { OperationRunner } from '../../src/features/operations/operation-runner';
+import { SchedulerPlaces } from '../../src/features/operations/scheduler-places';
 import { OperationsService } from '../../src/features/operations/operations.service';
 import { HealthCycle } from '../../src/features/reconciling/health-cycle';
 import { RoomLifecycle } from '../../src/features/rooms/room-lifecycle';
@@ -63,6 +64,7 @@ export function openFleetWorker(parts: FleetWorkerParts) {
   const lifecycle = new RoomLifecycle(rooms, runtime, hostPorts, {
     fallbackPortRange: { start: 60_001, end: 60_010 },
   });
+  const places = new SchedulerPlaces(runtime, stores.schedulers, log);
   const operationsService = new OperationsService(operations, stores.schedulers, stores.unitOfWork, wakeUps);
   const schedulersService = new SchedulersService(
     stores.schedulers,
@@ -78,7 +80,7 @@ export function openFleetWorker(parts: FleetWorkerParts) {
   });
   const executors = [
     new CreateSchedulerExecutor(runtime, stores.schedulers),
-    new CreateNewVersionExecutor(stores.schedulers, operations, rooms, lifecycle, {
+    new CreateNewVersionExecutor(stores.schedulers, operations, rooms, lifecycle, places, {
       validation: { attempts: 3, timeoutMs: 120_000, acceptOccupied: false, ...parts.validation },
     }),
     new SwitchActiveVersionExecutor(stores.schedulers),
@@ -86,7 +88,10 @@ export function openFleetWorker(parts: FleetWorkerParts) {
       pollIntervalMs: 5,
       patienceMs: parts.patienceMs ?? 5_000,
     }),
-    new AddRoomsExecutor(rooms, lifecycle, metrics, { limit: parts.limit ?? 1_000, batchSize: parts.batchSize ?? 40 }),
+    new AddRoomsExecutor(rooms, lifecycle, places, metrics, {
+      limit: parts.limit ?? 1_000,
+      batchSize: parts.batchSize ?? 40,
+    }),
     new RemoveRoomsExecutor(lifecycle, healthCycle, metrics),
     new HealthControllerExecutor(healthCycle),
   ] as unknown as Executor[];

@@ -11,6 +11,7 @@ export interface Answer<T> {
 
 export const testNodeLabel = 'maestro.io/test-node';
 const installationLabel = 'maestro.io/installation';
+const letGoAnnotation = 'maestro.io/let-go-by';
 
 /** Plays what a control plane alone lacks: the scheduler, kubelets and the controller that empties namespaces. */
 export class KubeMachine {
@@ -45,6 +46,18 @@ export class KubeMachine {
   async pod(id: string): Promise<Pod | null> {
     const { body } = await this.call<ObjectList<Pod>>('GET', `/api/v1/pods?fieldSelector=metadata.name=${id}`);
     return body.items[0] ?? null;
+  }
+
+  /** Somebody's, with nothing of Maestro about it unless `labels` say so. Idempotent. */
+  async addPod(namespace: string, name: string, labels: Record<string, string> = {}): Promise<void> {
+    const body = {
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { name, labels },
+      spec: { containers: [{ name: 'it', image: 'it:1' }] },
+    };
+    const answer = await this.call('POST', `/api/v1/namespaces/${namespace}/pods`, body);
+    if (answer.status >= 300 && answer.status !== 409) await this.must(Promise.resolve(answer));
   }
 
   /** The scheduler's part. */
@@ -122,12 +135,16 @@ export class KubeMachine {
     await this.round;
   }
 
-  /** Nothing that any Maestro made is left. */
+  /** Nothing is left that any Maestro made, or left standing. */
   async clear(): Promise<void> {
-    const ours = `/api/v1/namespaces?labelSelector=${installationLabel}`;
     await eventually(
       async () => {
-        const { items } = (await this.call<ObjectList<Namespace>>('GET', ours)).body;
+        const all = (await this.call<ObjectList<Namespace>>('GET', '/api/v1/namespaces')).body.items;
+        const items = all.filter(
+          ({ metadata }) =>
+            metadata?.labels?.[installationLabel] !== undefined ||
+            metadata?.annotations?.[letGoAnnotation] !== undefined,
+        );
         for (const { metadata } of items) await this.call('DELETE', `/api/v1/namespaces/${metadata?.name}`);
         await this.emptyOnce(true);
         if (items.length > 0) throw new Error('namespaces are left');

@@ -293,6 +293,14 @@ export const ownMessages: Readonly<Record<string, readonly string[]>> = {
     '14 host string',
     '15 ports repeated maestro.v1.RoomPort',
   ],
+  'maestro.v1.RoomRestarts': [
+    '1 count int32',
+    '2 container string',
+    '3 exit_code→exitCode int32?',
+    '4 reason string',
+    '5 ended_at→endedAt google.protobuf.Timestamp?',
+  ],
+  'maestro.v1.RoomEndRequests': ['1 count int32', '2 last_at→lastAt google.protobuf.Timestamp'],
   'maestro.v1.RoomPort': ['1 name string', '2 protocol string', '3 port int32'],
   'maestro.v1.GetRoomRequest': ['1 scheduler_name→schedulerName string', '2 room_name→roomName string'],
   'maestro.v1.GetRoomResponse': [
@@ -304,6 +312,8 @@ export const ownMessages: Readonly<Record<string, readonly string[]>> = {
     '6 draining_since→drainingSince google.protobuf.Timestamp?',
     '7 allocations repeated maestro.v1.RoomAllocation',
     '8 transitions repeated maestro.v1.RoomTransition',
+    '9 restarts maestro.v1.RoomRestarts?',
+    '10 end_requests→endRequests maestro.v1.RoomEndRequests?',
   ],
   'maestro.v1.RoomAllocation': [
     '1 allocation_id→allocationId string',

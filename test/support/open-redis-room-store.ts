@@ -136,7 +136,14 @@ async function readEvents(redis: Redis, scheduler: string): Promise<Record<strin
     .map(([, fields]) => ({ ...(JSON.parse(fields[1]!) as Record<string, unknown>), atMs: undefined }));
 }
 
-const timesOfARoom = ['statusSinceMs', 'lastPingAtMs', 'createdAtMs', 'adoptedAtMs', 'drainingSinceMs'] as const;
+const timesOfARoom = [
+  'statusSinceMs',
+  'lastPingAtMs',
+  'createdAtMs',
+  'adoptedAtMs',
+  'drainingSinceMs',
+  'endAskedAtMs',
+] as const;
 
 async function passTime(redis: Redis, ms: number): Promise<void> {
   const earlier = (timeMs: string | number) => Number(timeMs) - ms;
@@ -164,7 +171,7 @@ async function passTime(redis: Redis, ms: number): Promise<void> {
         const [aliveUntilMs, ...rest] = text.split('\n');
         await redis.hset(keys.waiters, id, [earlier(aliveUntilMs!), ...rest].join('\n'));
       }
-      for (const key of [keys.byStatus, keys.ended, keys.earlyEnds]) {
+      for (const key of [keys.byStatus, keys.ended, keys.earlyEnds, keys.notCreated, keys.lost]) {
         for (const member of await redis.zrange(key, 0, -1)) await redis.zincrby(key, -ms, member);
       }
     }

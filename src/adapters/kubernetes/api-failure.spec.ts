@@ -8,6 +8,8 @@ function answer(code: number, status: Status | string = {}, retryAfter?: string)
   return ApiFailure.ofAnswer(code, { 'retry-after': retryAfter }, body, nowMs);
 }
 
+const forbidden = (message: string): ApiFailure => answer(403, { reason: 'Forbidden', message });
+
 const terminating = { reason: 'Forbidden', details: { causes: [{ reason: 'NamespaceTerminating' }] } };
 
 describe('domainErrorOf', () => {
@@ -19,10 +21,49 @@ describe('domainErrorOf', () => {
     ['a missing right', answer(403, { reason: 'Forbidden' }), 'permission_denied', 'runtime.forbidden'],
     ['a namespace that goes', answer(403, terminating), 'not_found', 'runtime.scheduler_not_found'],
     [
+      'a missing right in the words of the authorizer',
+      forbidden('pods is forbidden: User "m" cannot create resource "pods" in API group "" in the namespace "arena"'),
+      'permission_denied',
+      'runtime.forbidden',
+    ],
+    ['a proxy that lets nobody pass', answer(403, '<html>'), 'permission_denied', 'runtime.forbidden'],
+    [
       'a full quota',
-      answer(403, { reason: 'Forbidden', message: 'pods "a" is forbidden: exceeded quota: q' }),
+      forbidden('pods "a" is forbidden: exceeded quota: q, requested: pods=1, used: pods=2, limited: pods=2'),
       'resource_exhausted',
       'runtime.quota_exceeded',
+    ],
+    [
+      'a limit of the namespace',
+      forbidden('pods "a" is forbidden: maximum cpu usage per Container is 1, but limit is 2'),
+      'failed_precondition',
+      'runtime.admission_denied',
+    ],
+    [
+      'a level of security',
+      forbidden('pods "a" is forbidden: violates PodSecurity "restricted:latest": hostPort'),
+      'failed_precondition',
+      'runtime.admission_denied',
+    ],
+    [
+      'a webhook',
+      forbidden('admission webhook "policy.example.com" denied the request: no games on Sundays'),
+      'failed_precondition',
+      'runtime.admission_denied',
+    ],
+    [
+      'a policy',
+      forbidden("pods \"a\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no"),
+      'failed_precondition',
+      'runtime.admission_denied',
+    ],
+    [
+      'a namespace whose controllers have not come yet',
+      forbidden(
+        'pods "a" is forbidden: error looking up service account arena/default: serviceaccount "default" not found',
+      ),
+      'unavailable',
+      'runtime.scheduler_not_ready',
     ],
     ['nothing there', answer(404, { reason: 'NotFound' }), 'not_found', 'runtime.not_found'],
     ['a taken name', answer(409, { reason: 'AlreadyExists' }), 'already_exists', 'runtime.exists'],

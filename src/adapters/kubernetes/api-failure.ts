@@ -60,6 +60,11 @@ export class ApiFailure extends Error {
     return this.facts.status === 404;
   }
 
+  /** What was to be made has no namespace, or one that is being emptied. */
+  get saysNamespaceIsGone(): boolean {
+    return this.isNotFound || this.facts.causes.some((cause) => cause.reason === 'NamespaceTerminating');
+  }
+
   /** The version to go on from is forgotten: only a new list helps. */
   get isExpired(): boolean {
     return this.facts.status === 410 || this.facts.reason === 'Expired' || this.facts.reason === 'Gone';
@@ -138,9 +143,7 @@ function kindOf(failure: ApiFailure): { kind: DomainError['kind']; code: string 
       if (causes.some((cause) => cause.reason === 'NamespaceTerminating')) {
         return { kind: 'not_found', code: 'scheduler_not_found' };
       }
-      return failure.message.includes('exceeded quota')
-        ? { kind: 'resource_exhausted', code: 'quota_exceeded' }
-        : { kind: 'permission_denied', code: 'forbidden' };
+      return kindOfRefusal(failure.message);
     case 404:
       return { kind: 'not_found', code: 'not_found' };
     case 409:
@@ -154,4 +157,20 @@ function kindOf(failure: ApiFailure): { kind: DomainError['kind']; code: string 
         ? { kind: 'unavailable', code: 'api_failed' }
         : { kind: 'internal', code: 'api_unexpected' };
   }
+}
+
+/**
+ * A 403 is an answer about us, or about what was to be made: the words tell. The authorizer's are `pods is forbidden: User "u"
+ * cannot create resource "pods" in API group "" in the namespace "n"` (`k8s.io/apiserver/pkg/endpoints/handlers/responsewriters`);
+ * what else "is forbidden" the admission plugins refuse. Words that we do not know are about us: proxies speak of who calls.
+ */
+function kindOfRefusal(message: string): { kind: DomainError['kind']; code: string } {
+  if (message.includes('exceeded quota')) return { kind: 'resource_exhausted', code: 'quota_exceeded' };
+  // A namespace of a moment ago: its controllers make in it what pods need.
+  if (/error looking up service account|status unknown for quota/.test(message)) {
+    return { kind: 'unavailable', code: 'scheduler_not_ready' };
+  }
+  return /\bis forbidden: (?!User ")|\bdenied (the )?request\b/.test(message)
+    ? { kind: 'failed_precondition', code: 'admission_denied' }
+    : { kind: 'permission_denied', code: 'forbidden' };
 }

@@ -35,6 +35,24 @@ describe('CallLane', () => {
     expect(lane.tryEnter()).toBe(true);
   });
 
+  it('lets who waited long keep its place as long as that is worth it', async () => {
+    const lane = new CallLane(new RateLimit(10, 10), 1);
+    await lane.enter(minuteMs, signal);
+    let looks = 3;
+    const patient = lane.enter(1, signal, () => (--looks > 0 ? 1 : 0));
+    expect(await patient).toBe(false);
+    expect(looks).toBe(0);
+    let asked = (): void => undefined;
+    const hasAsked = new Promise<void>((resolve) => (asked = resolve));
+    const lucky = lane.enter(1, signal, () => {
+      asked();
+      return minuteMs;
+    });
+    await hasAsked;
+    lane.leave();
+    expect(await lucky).toBe(true);
+  });
+
   it('is tried without a wait: neither for a place nor for a turn', () => {
     const lane = new CallLane(new RateLimit(0.001, 2), 2);
     expect([lane.tryEnter(), lane.tryEnter(), lane.tryEnter()]).toEqual([true, true, false]);

@@ -17,8 +17,11 @@ export class CallLane {
     private readonly alsoCountedBy: RateLimit | null = null,
   ) {}
 
-  /** Whoever entered has to `leave`. False, and nothing entered: it took too long, or `signal` aborted. */
-  async enter(longestWaitMs: number, signal: AbortSignal): Promise<boolean> {
+  /**
+   * Whoever entered has to `leave`. False, and nothing entered: it took too long, or `signal` aborted. Who has waited that long
+   * keeps its place for as long as `moreMs` gives it then, again and again until that is nothing.
+   */
+  async enter(longestWaitMs: number, signal: AbortSignal, moreMs: () => number = () => 0): Promise<boolean> {
     if (signal.aborted) return false;
     if (this.inFlight < this.mostInFlight) {
       this.inFlight++;
@@ -33,7 +36,12 @@ export class CallLane {
       };
       const admit = (): void => end(true);
       const giveUp = (): void => end(false);
-      const timer = setTimeout(giveUp, longestWaitMs);
+      const late = (): void => {
+        const more = moreMs();
+        if (more > 0) timer = setTimeout(late, more);
+        else giveUp();
+      };
+      let timer = setTimeout(late, longestWaitMs);
       signal.addEventListener('abort', giveUp);
       this.waiting.add(admit);
     });

@@ -65,6 +65,14 @@ export class DisruptionBudgets {
     }
   }
 
+  /** Removes what of it is ours, by its label: v10's that was not taken over, or somebody's, stays. @throws ApiFailure */
+  async remove(scheduler: string, installation: string): Promise<void> {
+    if (performance.now() < this.absentUntilMs) return;
+    const query = { labelSelector: `${installationLabel}=${installation}` };
+    // 404: the namespace is gone, or the server has no such thing.
+    await outcomeOf(this.api.call({ method: 'DELETE', path: budgetsPath(scheduler), query }), [404]);
+  }
+
   forget(scheduler: string): void {
     this.foreign.delete(scheduler);
   }

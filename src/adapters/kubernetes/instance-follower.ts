@@ -11,6 +11,9 @@ interface Told {
   instance: RuntimeInstance;
 }
 
+/** Of an end, the pod as it was last seen. */
+type Waiting = InstanceChange & { lastSeen?: Pod };
+
 /**
  * Turns pods into what a watcher hears: each pod's changes one after the other, several pods side by side. What changes a pod
  * but not its instance (heartbeats, conditions) is not told. A handler that throws makes for a new list after a back-off,
@@ -19,7 +22,7 @@ interface Told {
 export class InstanceFollower {
   private readonly told = new Map<string, Told>();
   /** Changes that wait for each pod; the first one is being handled. */
-  private readonly waiting = new Map<string, InstanceChange[]>();
+  private readonly waiting = new Map<string, Waiting[]>();
   private readonly atWork = new Set<Promise<void>>();
   private failures = 0;
   private failureTimer: NodeJS.Timeout | null = null;
@@ -28,6 +31,8 @@ export class InstanceFollower {
     private readonly watcher: InstanceWatcher,
     private readonly addressOf: (nodeName: string | null) => string | null,
     private readonly relist: () => void,
+    /** Whether a pod of which its watch says that it is gone may still be there, and why it then is not ours. Null: it is gone. */
+    private readonly whyDisowned: (pod: Pod) => Promise<string | null>,
     private readonly log: Logger,
     private readonly signal: AbortSignal,
   ) {}
@@ -47,18 +52,25 @@ export class InstanceFollower {
   }
 
   present(pod: Pod): void {
-    this.tell(readPod(pod));
+    this.tell(this.read(pod));
   }
 
   gone(pod: Pod): void {
-    const reading = readPod(pod);
-    const key = keyOf(reading.instance);
+    const key = keyOf(readPod(pod).instance);
+    const reading = this.read(pod);
     const instance = instanceOf(reading, this.addressOf(reading.nodeName));
     this.told.delete(key);
+    const { status } = instance;
+    const isByItself = status === 'error' || status === 'terminating';
     this.enqueue(key, {
       type: 'gone',
-      // One that never ran is deleted without a word before; nothing that is gone is pending or ready.
-      instance: { ...instance, status: instance.status === 'error' ? 'error' : 'terminating' },
+      instance: {
+        ...instance,
+        // One that never ran is deleted without a word before; nothing that is gone is pending or ready.
+        status: status === 'error' ? 'error' : 'terminating',
+        ...(isByItself ? {} : { ending: 'deleted' as const }),
+      },
+      lastSeen: pod,
     });
   }
 
@@ -76,6 +88,13 @@ export class InstanceFollower {
     if (this.failureTimer !== null) clearTimeout(this.failureTimer);
   }
 
+  /** What somebody deleted comes to its end by that, though in its last moments it looks as if it had ended by itself. */
+  private read(pod: Pod): PodReading {
+    const reading = readPod(pod);
+    const ending = this.told.get(keyOf(reading.instance))?.reading.instance.ending;
+    return ending === undefined ? reading : { ...reading, instance: { ...reading.instance, ending } };
+  }
+
   private tell(reading: PodReading): void {
     const key = keyOf(reading.instance);
     const instance = instanceOf(reading, this.addressOf(reading.nodeName));
@@ -86,7 +105,7 @@ export class InstanceFollower {
     }
   }
 
-  private enqueue(key: string, change: InstanceChange): void {
+  private enqueue(key: string, change: Waiting): void {
     const queue = this.waiting.get(key);
     if (queue === undefined) {
       const queued = [change];
@@ -102,10 +121,10 @@ export class InstanceFollower {
     else queue.push(change);
   }
 
-  private async handle(key: string, queue: InstanceChange[]): Promise<void> {
+  private async handle(key: string, queue: Waiting[]): Promise<void> {
     for (let change = queue[0]; change !== undefined && !this.signal.aborted; change = queue[0]) {
       try {
-        await this.watcher.onChange(change);
+        await this.watcher.onChange(await this.completed(change));
         this.failures = this.failureTimer === null ? 0 : this.failures;
       } catch (error) {
         this.failed(change, error);
@@ -113,6 +132,13 @@ export class InstanceFollower {
       queue.shift();
     }
     this.waiting.delete(key);
+  }
+
+  /** An end with what became of the pod. */
+  private async completed({ type, instance, lastSeen }: Waiting): Promise<InstanceChange> {
+    const because = lastSeen === undefined ? null : await this.whyDisowned(lastSeen);
+    if (because === null) return { type, instance };
+    return { type, instance: { ...instance, status: 'terminating', description: because, ending: 'disowned' } };
   }
 
   private failed({ type, instance }: InstanceChange, error: unknown): void {

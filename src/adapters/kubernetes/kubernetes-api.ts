@@ -10,6 +10,7 @@ import { maxSockets, type Access, type ClusterAccess } from './cluster-access';
 import type { KubernetesObject, ObjectList, WatchEvent } from './kubernetes-objects';
 import { LinkedAbort } from './linked-abort';
 import { RateLimit } from './rate-limit';
+import { ServerSilence } from './server-silence';
 
 export interface ApiCall {
   /** `PATCH` merges its body (RFC 7386); a list of operations is done in order, or not at all (RFC 6902). */
@@ -20,7 +21,10 @@ export interface ApiCall {
 }
 
 export interface ApiOptions {
-  /** From when a call is among those in flight to its answer, with all attempts and pauses. Milliseconds. */
+  /**
+   * From when a call is among those in flight to its answer, with all attempts and pauses; while the server serves nobody, from
+   * when it was asked for, but for one attempt at least. Milliseconds.
+   */
   callDeadlineMs: number;
   /** How long one attempt may go without an answer once its turn came. Milliseconds. */
   attemptTimeoutMs: number;
@@ -35,7 +39,7 @@ const watchTimeoutSeconds = { least: 240, spread: 120 };
 
 /** Together fewer than there are connections: what is in flight has one. Watches need no place. */
 const mostInFlight = { ordinary: maxSockets - 30, urgent: 20 };
-/** How long a call waits at most until it is in flight. Milliseconds. */
+/** How long a call waits at most until it is in flight, as long as the server serves those before it. Milliseconds. */
 const longestQueueMs = 300_000;
 
 export interface CallOptions {
@@ -45,10 +49,11 @@ export interface CallOptions {
 }
 
 /**
- * Calls to the API server as JSON, on kept connections, below a rate, each with a deadline. Many at once wait in line, and only what
- * is in flight can run out of time. Lists, watches and what is called urgent have a line of their own. Attempts that may pass are
- * repeated with growing pauses, writes too: who creates something must be able to tell whether it was made by an attempt
- * whose answer was lost.
+ * Calls to the API server as JSON, on kept connections, below a rate, each with a deadline. Many at once wait in line: while the
+ * server serves others only what is in flight can run out of time, and while it serves nobody the wait counts too, so that a call
+ * fails soon where the server is away, however many are before it. Lists, watches and what is called urgent have a line of their
+ * own. Attempts that may pass are repeated with growing pauses, writes too: who creates something must be able to tell whether
+ * it was made by an attempt whose answer was lost.
  */
 export class KubernetesApi {
   /** For calls that wait for no ordinary ones. */
@@ -64,6 +69,8 @@ export class KubernetesApi {
     private readonly access: ClusterAccess,
     { qps, burst }: { qps: number; burst: number },
     private readonly options: ApiOptions,
+    /** What is heard of the server; told to nobody unless it is given. */
+    private readonly silence = new ServerSilence(null),
   ) {
     // What is in flight gets its turn in half of its deadline, also while urgent calls take their half of the rate.
     const inTime = Math.max(1, Math.floor((qps / 2) * (options.callDeadlineMs / 2_000)));
@@ -79,12 +86,22 @@ export class KubernetesApi {
   /** @throws ApiFailure */
   async call<T>(call: ApiCall, { attempts = Infinity, isUrgent = false }: CallOptions = {}): Promise<T> {
     const lane = isUrgent ? this.lanes.urgent : this.lanes.ordinary;
-    if (!(await lane.enter(longestQueueMs, this.closing.signal))) {
-      const why = this.closing.signal.aborted ? 'this client was closed' : 'too many calls wait for the API server';
-      throw ApiFailure.noAnswer(why);
+    const { callDeadlineMs, attemptTimeoutMs } = this.options;
+    const askedMs = performance.now();
+    const waitedMs = (): number => performance.now() - askedMs;
+    const moreMs = (): number => (this.isServing() ? Math.min(attemptTimeoutMs, longestQueueMs - waitedMs()) : 0);
+    if (!(await lane.enter(callDeadlineMs, this.closing.signal, moreMs))) {
+      throw ApiFailure.noAnswer(
+        this.closing.signal.aborted
+          ? 'this client was closed'
+          : this.isServing()
+            ? 'too many calls wait for the API server'
+            : 'the API server does not answer those that wait longer',
+      );
     }
     try {
-      return await this.callInFlight<T>(call, lane, attempts);
+      const leftMs = this.isServing() ? callDeadlineMs : Math.max(attemptTimeoutMs, callDeadlineMs - waitedMs());
+      return await this.callInFlight<T>(call, lane, { attempts, deadlineMs: Date.now() + leftMs });
     } finally {
       lane.leave();
     }
@@ -201,12 +218,22 @@ export class KubernetesApi {
     }
   }
 
-  private async callInFlight<T>(call: ApiCall, lane: CallLane, attempts: number): Promise<T> {
-    const deadlineMs = Date.now() + this.options.callDeadlineMs;
+  /** Whether what waits in line gets its turn. */
+  private isServing(): boolean {
+    return !this.silence.servesNobodyFor(this.options.callDeadlineMs);
+  }
+
+  private async callInFlight<T>(
+    call: ApiCall,
+    lane: CallLane,
+    { attempts, deadlineMs }: { attempts: number; deadlineMs: number },
+  ): Promise<T> {
     let renewed = false;
     for (let attempt = 1; ; attempt++) {
+      let isSent = false;
       try {
         await this.turn(lane, deadlineMs - Date.now(), this.closing.signal);
+        isSent = true;
         const response = await this.send(call, Math.min(deadlineMs - Date.now(), this.options.attemptTimeoutMs));
         return JSON.parse(response) as T;
       } catch (error) {
@@ -217,7 +244,10 @@ export class KubernetesApi {
           continue;
         }
         const pauseMs = attempt >= attempts ? null : pauseBeforeRetryMs(failure, attempt, Math.random());
-        if (pauseMs === null || Date.now() + pauseMs >= deadlineMs) throw failure;
+        if (pauseMs === null || Date.now() + pauseMs >= deadlineMs) {
+          if (isSent && failure.facts.status === null) this.silence.unanswered(failure.message);
+          throw failure;
+        }
         await sleep(pauseMs, undefined, { signal: this.closing.signal }).catch(() => undefined);
       }
     }
@@ -252,8 +282,11 @@ export class KubernetesApi {
       if (statusCode < 200 || statusCode > 299) throw await this.refusal(response);
       return await text(response);
     } catch (error) {
-      if (isLate) throw ApiFailure.noAnswer('the API server did not answer in time', error);
-      throw error;
+      if (!isLate) throw error;
+      const failure = ApiFailure.noAnswer('the API server did not answer in time', error);
+      // Before the further attempts of this call, each of which takes as long.
+      this.silence.unanswered(failure.message);
+      throw failure;
     } finally {
       clearTimeout(alarm);
       linked.release();
@@ -270,6 +303,7 @@ export class KubernetesApi {
       request.on('response', resolve);
       request.on('error', reject);
     });
+    this.silence.answered(response.statusCode ?? 0);
     if (response.statusCode === 401) this.access.renew(access);
     return response;
   }

@@ -55,7 +55,15 @@ export interface PodContainer {
 export interface ContainerState {
   waiting?: { reason?: string; message?: string };
   running?: { startedAt?: string };
-  terminated?: { reason?: string; message?: string; exitCode?: number };
+  terminated?: { reason?: string; message?: string; exitCode?: number; finishedAt?: string };
+}
+
+export interface ContainerStatus {
+  name: string;
+  state?: ContainerState;
+  /** How it ended before it was started again. */
+  lastState?: ContainerState;
+  restartCount?: number;
 }
 
 export interface Pod extends KubernetesObject {
@@ -76,7 +84,7 @@ export interface Pod extends KubernetesObject {
     startTime?: string;
     hostIP?: string;
     conditions?: { type: string; status: string; reason?: string; message?: string }[];
-    containerStatuses?: { name: string; state?: ContainerState }[];
+    containerStatuses?: ContainerStatus[];
   };
 }
 

@@ -1,24 +1,33 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DomainError, messageOf } from '../../domain/errors';
+import { disownedPrefix } from '../../domain/room/failure-reason';
 import { hostPoolOf } from '../../domain/room/host-pool';
 import type { RemovalReason } from '../../domain/operation/operation';
 import type { Logger } from '../../ports/logger';
-import { Runtime, type InstanceSpec, type InstanceWatcher, type RuntimeInstance } from '../../ports/runtime';
+import {
+  Runtime,
+  type InstanceSpec,
+  type InstanceWatcher,
+  type RuntimeInstance,
+  type SchedulerRemoval,
+} from '../../ports/runtime';
 import { ApiFailure, domainErrorOf } from './api-failure';
 import { ClusterAccess, type ClusterAddress } from './cluster-access';
 import { ClusterNodes } from './cluster-nodes';
 import { DisruptionBudgets } from './disruption-budgets';
 import { InstanceFollower } from './instance-follower';
 import { KubernetesApi, type ApiOptions } from './kubernetes-api';
-import type { CoreEvent, Namespace, Pod } from './kubernetes-objects';
+import type { CoreEvent, Pod } from './kubernetes-objects';
 import { LinkedAbort } from './linked-abort';
 import { ListWatch } from './list-watch';
-import { creationAnnotation, isOurRoom, isOurs, ownerAnnotation, roomSelector } from './ownership';
+import { deleteExactly, isAlreadyExists, isGoing, namespacePath, orNull, podPath, podsPath } from './one-object';
+import { creationAnnotation, isOurRoom, roomSelector } from './ownership';
 import { podManifest, type PodSurroundings } from './pod-manifest';
 import { PodProtection } from './pod-protection';
 import { instanceOf, readPod } from './read-instance';
-import { namespaceManifest } from './scheduler-manifests';
+import { schedulerNotFound, SchedulerNamespaces } from './scheduler-namespaces';
+import { ServerSilence } from './server-silence';
 
 export interface KubernetesRuntimeOptions extends Omit<PodSurroundings, 'installation'>, Partial<ApiOptions> {
   cluster: ClusterAddress;
@@ -29,8 +38,6 @@ export interface KubernetesRuntimeOptions extends Omit<PodSurroundings, 'install
   burst?: number;
 }
 
-/** A place that was ours a moment ago still is. Milliseconds. */
-const placeKnownForMs = 60_000;
 /** How long a client that is closed waits for the notes that are under way. Milliseconds. */
 const notesGraceMs = 500;
 /** Names of namespaces and pods; nothing else may become part of a path. */
@@ -41,20 +48,20 @@ const validName = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/;
  *
  * Beyond the port: whatever does not carry our installation's label is left alone and looks as if it were not there.
  * `runtime.spec_invalid` (invalid_argument) is what the API server says of a spec that can never run, `runtime.forbidden`
- * (permission_denied) what it says of a missing right, and `runtime.quota_exceeded` (resource_exhausted) that the namespace
- * is full. `runtime.host_port_taken` is never thrown: nobody knows on which node a pod will be.
+ * (permission_denied) what it says of a right that this process lacks, `runtime.quota_exceeded` (resource_exhausted) that the
+ * namespace is full, and `runtime.admission_denied` (failed_precondition) that the cluster's own rules refuse it. `runtime.host_port_taken` is never thrown: nobody knows on which node a pod will be.
  */
 export class KubernetesRuntime extends Runtime {
   readonly kind = 'kubernetes';
+  readonly placeWord = 'namespace';
   readonly movesInstances = true;
 
   private readonly api: KubernetesApi;
   private readonly nodes: ClusterNodes;
   private readonly protection: PodProtection;
   private readonly budgets: DisruptionBudgets;
+  private readonly namespaces: SchedulerNamespaces;
   private readonly closing = new AbortController();
-  /** Namespaces that are ours, and until when that need not be asked again. */
-  private readonly places = new Map<string, number>();
   /** What is written for humans to find, and nobody waits for. */
   private readonly notes = new Set<Promise<void>>();
   private knownInstallation: string | null = null;
@@ -75,10 +82,12 @@ export class KubernetesRuntime extends Runtime {
         watchSilenceMs: options.watchSilenceMs ?? 150_000,
         pageSize: options.pageSize ?? 500,
       },
+      new ServerSilence(log),
     );
     this.nodes = new ClusterNodes(this.api, log);
     this.protection = new PodProtection(this.api.urgent);
     this.budgets = new DisruptionBudgets(this.api.urgent, log);
+    this.namespaces = new SchedulerNamespaces(this.api, this.budgets, log);
   }
 
   /**
@@ -104,43 +113,21 @@ export class KubernetesRuntime extends Runtime {
   async createScheduler(name: string, owner: string): Promise<'created' | 'already_ours'> {
     requireName('scheduler', name);
     const installation = await this.installation();
-    const outcome = await this.expecting(`create namespace ${name}`, async () => {
-      try {
-        const body = namespaceManifest(name, owner, installation);
-        await this.api.call<Namespace>({ method: 'POST', path: '/api/v1/namespaces', body });
-        return 'created';
-      } catch (error) {
-        if (!isAlreadyExists(error)) throw error;
-        // Also after an answer that was lost: then it is found here, with our owner.
-        const namespace = await this.readNamespace(name);
-        const isMine = namespace?.metadata?.annotations?.[ownerAnnotation] === owner;
-        if (namespace && isMine && isOurs(namespace, installation) && !isGoing(namespace)) return 'already_ours';
-        throw schedulerExists(name, namespace, installation);
-      }
-    });
-    this.places.set(name, Date.now() + placeKnownForMs);
-    // Best effort, as in v10: it is made when the first match needs it, too.
-    await this.budgets.create({ scheduler: name, installation }, 0, { attempts: 2 }).catch((error: unknown) => {
-      if (isAlreadyExists(error)) return;
-      const fields = { scheduler_name: name, err: messageOf(error) };
-      this.log.warn(fields, 'the disruption budget of a scheduler could not be made');
-    });
-    return outcome;
+    return this.expecting(`create namespace ${name}`, () => this.namespaces.make(name, owner, installation));
   }
 
-  async deleteScheduler(name: string, owner?: string): Promise<'deleting' | 'not_found'> {
+  async ensureScheduler(name: string, owner: string): Promise<'created' | 'there'> {
+    requireName('scheduler', name);
+    const installation = await this.installation();
+    return this.expecting(`create namespace ${name}`, () => this.namespaces.makeAgain(name, owner, installation));
+  }
+
+  async deleteScheduler(name: string, owner?: string): Promise<SchedulerRemoval> {
     if (!validName.test(name)) return 'not_found';
-    this.places.delete(name);
     this.protection.forget(name);
     this.budgets.forget(name);
     const installation = await this.installation();
-    return this.expecting(`delete namespace ${name}`, async () => {
-      const namespace = await this.readNamespace(name);
-      if (namespace === null || !isOurs(namespace, installation)) return 'not_found';
-      if (owner !== undefined && namespace.metadata?.annotations?.[ownerAnnotation] !== owner) return 'not_found';
-      if (isGoing(namespace)) return 'deleting';
-      return this.deleteExactly(namespacePath(name), namespace);
-    });
+    return this.expecting(`delete namespace ${name}`, () => this.namespaces.remove(name, owner, installation));
   }
 
   async createInstance(spec: InstanceSpec): Promise<RuntimeInstance> {
@@ -151,12 +138,12 @@ export class KubernetesRuntime extends Runtime {
     const body = podManifest(spec, { ...this.options, installation }, creation);
     const what = `create pod ${spec.scheduler}/${spec.id}`;
     return this.expecting(what, async () => {
-      await this.requirePlace(spec.scheduler, installation);
+      await this.namespaces.require(spec.scheduler, installation);
       try {
         return await this.instance(await this.api.call<Pod>({ method: 'POST', path: podsPath(spec.scheduler), body }));
       } catch (error) {
-        if (error instanceof ApiFailure && error.isNotFound) {
-          this.places.delete(spec.scheduler);
+        if (error instanceof ApiFailure && error.saysNamespaceIsGone) {
+          this.namespaces.forget(spec.scheduler);
           throw schedulerNotFound(spec.scheduler);
         }
         if (!isAlreadyExists(error)) throw error;
@@ -172,7 +159,7 @@ export class KubernetesRuntime extends Runtime {
       const pod = await this.readPod(scheduler, id);
       if (pod === null || !isOurRoom(pod, installation)) return 'not_found';
       if (isGoing(pod)) return 'deleting';
-      const outcome = await this.deleteExactly(podPath(scheduler, id), pod);
+      const outcome = await deleteExactly(this.api, podPath(scheduler, id), pod);
       if (outcome === 'deleting') this.note(pod, 'GameRoomDeleted', reason);
       return outcome;
     });
@@ -206,6 +193,7 @@ export class KubernetesRuntime extends Runtime {
       watcher,
       (nodeName) => this.nodes.addressOf(nodeName),
       () => watch.relist(),
+      (pod) => this.whyDisowned(pod),
       this.log,
       ending,
     );
@@ -247,10 +235,7 @@ export class KubernetesRuntime extends Runtime {
   async setDisruptionBudget(scheduler: string, protectedInstances: number): Promise<void> {
     if (!validName.test(scheduler)) return;
     const installation = await this.installation();
-    const isPlaceOurs = async (): Promise<boolean> => {
-      const namespace = await this.readNamespace(scheduler);
-      return namespace !== null && isOurs(namespace, installation) && !isGoing(namespace);
-    };
+    const isPlaceOurs = (): Promise<boolean> => this.namespaces.isUsable(scheduler, installation);
     await this.expecting(`set the disruption budget of ${scheduler}`, () =>
       this.budgets.set({ scheduler, installation, isOurs: isPlaceOurs }, protectedInstances),
     );
@@ -263,6 +248,24 @@ export class KubernetesRuntime extends Runtime {
     await sleep(notesGraceMs, undefined, { signal: given.signal }).catch(() => undefined);
     this.api.close();
     await notesDone;
+  }
+
+  /**
+   * A watch by labels says of a pod that lost one what it says of a pod that is gone, and shows it as it was: then the pod is
+   * asked for. Of one that was deleted it shows the sign of that, also when it went at once.
+   */
+  private async whyDisowned(lastSeen: Pod): Promise<string | null> {
+    const { name = '', namespace = '', uid } = lastSeen.metadata ?? {};
+    if (isGoing(lastSeen)) return null;
+    const installation = await this.installation();
+    try {
+      const pod = await this.readPod(namespace, name);
+      if (pod === null || pod.metadata?.uid !== uid || isOurRoom(pod, installation)) return null;
+      return `${disownedPrefix}its labels were changed by someone else, so that it is not this Maestro's any more; it is left alone`;
+    } catch (error) {
+      this.log.debug({ room_id: name, err: messageOf(error) }, 'whether a pod is gone or lost its labels is not known');
+      return null;
+    }
   }
 
   /** The pod of this name that was there already: made by this very call, whose answer was lost, or by another. */
@@ -289,39 +292,8 @@ export class KubernetesRuntime extends Runtime {
     return instanceOf(reading, this.nodes.addressOf(reading.nodeName));
   }
 
-  /** @throws DomainError `runtime.scheduler_not_found`, also for a namespace that is not ours. */
-  private async requirePlace(scheduler: string, installation: string): Promise<void> {
-    if ((this.places.get(scheduler) ?? 0) > Date.now()) return;
-    const namespace = await this.readNamespace(scheduler);
-    if (namespace === null || !isOurs(namespace, installation) || isGoing(namespace)) {
-      this.places.delete(scheduler);
-      throw schedulerNotFound(scheduler);
-    }
-    this.places.set(scheduler, Date.now() + placeKnownForMs);
-  }
-
-  private readNamespace(name: string): Promise<Namespace | null> {
-    return orNull(this.api.call<Namespace>({ method: 'GET', path: namespacePath(name) }));
-  }
-
   private readPod(scheduler: string, id: string): Promise<Pod | null> {
     return orNull(this.api.call<Pod>({ method: 'GET', path: podPath(scheduler, id) }));
-  }
-
-  /** Deletes the object that was looked at, and no other that got its name since. */
-  private async deleteExactly(path: string, { metadata }: Namespace | Pod): Promise<'deleting' | 'not_found'> {
-    try {
-      await this.api.call({ method: 'DELETE', path, body: { preconditions: { uid: metadata?.uid } } });
-      return 'deleting';
-    } catch (error) {
-      if (error instanceof ApiFailure && error.isNotFound) return 'not_found';
-      // A namespace that somebody else began to delete meanwhile answers so too.
-      if (!(error instanceof ApiFailure) || error.facts.status !== 409) throw error;
-      const now = await orNull(this.api.call<Namespace | Pod>({ method: 'GET', path }));
-      if (now === null || now.metadata?.uid !== metadata?.uid) return 'not_found';
-      if (isGoing(now)) return 'deleting';
-      throw error;
-    }
   }
 
   /** Dropped where others wait for the API server. */
@@ -370,35 +342,6 @@ export class KubernetesRuntime extends Runtime {
   }
 }
 
-function namespacePath(name: string): string {
-  return `/api/v1/namespaces/${name}`;
-}
-
-function podsPath(scheduler?: string): string {
-  return scheduler === undefined ? '/api/v1/pods' : `${namespacePath(scheduler)}/pods`;
-}
-
-function podPath(scheduler: string, id: string): string {
-  return `${podsPath(scheduler)}/${id}`;
-}
-
-function isGoing({ metadata }: Namespace | Pod): boolean {
-  return metadata?.deletionTimestamp !== undefined;
-}
-
-function isAlreadyExists(error: unknown): boolean {
-  return error instanceof ApiFailure && error.facts.status === 409 && error.facts.reason === 'AlreadyExists';
-}
-
-async function orNull<T>(call: Promise<T>): Promise<T | null> {
-  try {
-    return await call;
-  } catch (error) {
-    if (error instanceof ApiFailure && error.isNotFound) return null;
-    throw error;
-  }
-}
-
 function requireName(what: string, name: string): void {
   if (validName.test(name)) return;
   throw new DomainError(
@@ -406,22 +349,4 @@ function requireName(what: string, name: string): void {
     'runtime.name_invalid',
     `The ${what} name "${name}" cannot be a Kubernetes name: use lower-case letters, digits, "-" and "."`,
   );
-}
-
-function schedulerNotFound(scheduler: string): DomainError {
-  return new DomainError(
-    'not_found',
-    'runtime.scheduler_not_found',
-    `Scheduler "${scheduler}" has no namespace of this Maestro in the cluster`,
-  );
-}
-
-function schedulerExists(name: string, namespace: Namespace | null, installation: string): DomainError {
-  const why =
-    namespace === null || isGoing(namespace)
-      ? 'is being deleted: try again when its rooms are gone'
-      : isOurs(namespace, installation)
-        ? 'exists and belongs to another operation'
-        : 'exists and was not made by this Maestro';
-  return new DomainError('already_exists', 'runtime.scheduler_exists', `Namespace "${name}" ${why}`);
 }

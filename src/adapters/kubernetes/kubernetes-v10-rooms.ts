@@ -4,7 +4,14 @@ import { ApiFailure, domainErrorOf } from './api-failure';
 import { ClusterAccess, type ClusterAddress } from './cluster-access';
 import { KubernetesApi } from './kubernetes-api';
 import type { KubernetesObject, Namespace, Pod } from './kubernetes-objects';
-import { heritageLabel, installationLabel, schedulerLabel, versionLabel } from './ownership';
+import {
+  adoptedAnnotation,
+  heritageLabel,
+  installationLabel,
+  letGoAnnotation,
+  schedulerLabel,
+  versionLabel,
+} from './ownership';
 
 /**
  * v10's rooms by its labels: a namespace per scheduler, a pod per room. Its disruption budget in a namespace that is ours is taken
@@ -78,7 +85,8 @@ export class KubernetesV10Rooms extends V10Rooms {
   override takePlace(scheduler: string, { revision }: FoundPlace): Promise<'taken' | 'changed'> {
     return expecting(`label namespace ${scheduler}`, async () => {
       try {
-        await this.label(namespacePath(scheduler), { resourceVersion: revision });
+        const annotations = { [adoptedAnnotation]: 'true', [letGoAnnotation]: null };
+        await this.label(namespacePath(scheduler), { resourceVersion: revision, annotations });
         return 'taken';
       } catch (error) {
         if (error instanceof ApiFailure && (error.isNotFound || error.facts.status === 409)) return 'changed';
@@ -91,9 +99,13 @@ export class KubernetesV10Rooms extends V10Rooms {
     this.api.close();
   }
 
-  private async label(path: string, precondition: { uid?: string; resourceVersion?: string }): Promise<void> {
+  /** `metadata` says what it must be as well, and what else is written to it. */
+  private async label(
+    path: string,
+    metadata: { uid?: string; resourceVersion?: string; annotations?: Record<string, string | null> },
+  ): Promise<void> {
     const labels = { [installationLabel]: this.installation };
-    await this.api.call({ method: 'PATCH', path, body: { metadata: { ...precondition, labels } } });
+    await this.api.call({ method: 'PATCH', path, body: { metadata: { ...metadata, labels } } });
   }
 }
 

@@ -13,6 +13,10 @@ export const matchLabel = 'maestro.io/match';
 
 /** On a namespace: the operation that made it. */
 export const ownerAnnotation = 'maestro.io/owner';
+/** On a namespace of ours that stood before: it is never deleted. */
+export const adoptedAnnotation = 'maestro.io/adopted';
+/** On a namespace that is nobody's any more: the installation that left it standing, and may take it up again. */
+export const letGoAnnotation = 'maestro.io/let-go-by';
 /** On a pod: the operation that asked for it. */
 export const operationAnnotation = 'maestro.io/operation-id';
 /** On a pod: what cluster autoscalers are told while it has no match, `true` or, where its scheduler says so, `false`. */
@@ -34,4 +38,14 @@ export function isOurRoom(object: KubernetesObject, installation: string): boole
 /** The label selector of `isOurRoom`. */
 export function roomSelector(installation: string): string {
   return `${heritageLabel.key}=${heritageLabel.value},${installationLabel}=${installation}`;
+}
+
+/** Everything that is not this installation's, whether it is somebody's or nobody's. */
+export function foreignSelector(installation: string): string {
+  return `${installationLabel}!=${installation}`;
+}
+
+/** Rooms of any other Maestro, a v10 included. */
+export function foreignRoomSelector(installation: string): string {
+  return `${heritageLabel.key}=${heritageLabel.value},${foreignSelector(installation)}`;
 }

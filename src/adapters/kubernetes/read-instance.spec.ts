@@ -106,6 +106,59 @@ describe('the status of an instance', () => {
     expect(instance).toMatchObject({ status: 'terminating', description: '' });
   });
 
+  const deleted = { name: 'arena-1', namespace: 'arena', deletionTimestamp: '2026-11-21T10:00:00Z' };
+
+  it.each([
+    ['EvictionByEvictionAPI', 'somebody asked for it to be evicted, as a drain of its node does'],
+    ['PreemptionByScheduler', 'a pod of higher priority takes its place'],
+    ['DeletionByTaintManager', 'its node was tainted'],
+    ['DeletionByPodGC', 'its node is gone'],
+    ['TerminationByKubelet', 'its node needs the room, or shuts down'],
+    ['NewReason', 'somebody ends it'],
+  ])('says who ends it where the cluster says %s', (reason, words) => {
+    const conditions = [condition('DisruptionTarget', 'True', reason, 'said so')];
+    expect(read({ phase: 'Running', conditions }, { metadata: deleted }).instance).toMatchObject({
+      status: 'terminating',
+      description: `evicted: ${words}: ${reason}: said so`,
+      ending: 'deleted',
+    });
+    expect(read({ phase: 'Failed', conditions }).instance).toMatchObject({
+      status: 'error',
+      description: `PodFailed: evicted: ${words}: ${reason}: said so`,
+    });
+  });
+
+  it('is what it was while it only is to be evicted, or no more is', () => {
+    const ready = condition('Ready', 'True');
+    const target = condition('DisruptionTarget', 'True', 'EvictionByEvictionAPI');
+    expect(read({ phase: 'Running', conditions: [target, ready] }).instance).toMatchObject({ status: 'ready' });
+    const no = condition('DisruptionTarget', 'False', 'EvictionByEvictionAPI');
+    expect(read({ conditions: [no] }, { metadata: deleted }).instance).toMatchObject({ description: '' });
+  });
+
+  it('tells what somebody ends from what ends by itself', () => {
+    expect(read({ phase: 'Running' }, { metadata: deleted }).instance.ending).toBe('deleted');
+    for (const phase of ['Succeeded', 'Failed']) {
+      expect(read({ phase }).instance).not.toHaveProperty('ending');
+      expect(read({ phase }, { metadata: deleted }).instance).not.toHaveProperty('ending');
+    }
+  });
+
+  it.each<[string, number, string, string, string]>([
+    ['Always', 1, 'Error', 'pending', 'Error: container "game-0" ended with code 1: it is started again'],
+    [
+      'OnFailure',
+      137,
+      'OOMKilled',
+      'pending',
+      'OOMKilled: container "game-0" ended with code 137 (OOMKilled): it is started again',
+    ],
+    ['Never', 1, 'Error', 'error', 'Error'],
+  ])('of a container that failed, where it is restarted %s', (restartPolicy, code, reason, status, description) => {
+    const { instance } = read(containers(terminated(code, reason)), { spec: { restartPolicy } });
+    expect(instance).toMatchObject({ status, description });
+  });
+
   it.each([
     ['Always', 'pending', 'Completed: it is started again'],
     ['OnFailure', 'terminating', 'Completed'],
@@ -113,6 +166,49 @@ describe('the status of an instance', () => {
   ])('of a container that is done, where it is restarted %s', (restartPolicy, status, description) => {
     const { instance } = read(containers(terminated(0, 'Completed')), { spec: { restartPolicy } });
     expect(instance).toMatchObject({ status, description });
+  });
+});
+
+describe('containers that were started again', () => {
+  const ended = (exitCode: number, reason: string, finishedAt: string): ContainerState => ({
+    terminated: { exitCode, reason, finishedAt },
+  });
+  const oom = ended(137, 'OOMKilled', '2026-11-21T10:00:00Z');
+
+  it('are counted together, with how the last one ended, and their room is as it says', () => {
+    const { instance } = read({
+      phase: 'Running',
+      conditions: [condition('Ready', 'True')],
+      containerStatuses: [
+        { name: 'game', state: running, lastState: oom, restartCount: 2 },
+        { name: 'proxy', state: running, lastState: ended(1, 'Error', '2026-11-21T09:00:00Z'), restartCount: 1 },
+        { name: 'quiet', state: running, lastState: {}, restartCount: 0 },
+      ],
+    });
+    expect(instance).toMatchObject({ status: 'ready', description: '' });
+    const atMs = Date.parse('2026-11-21T10:00:00Z');
+    expect(instance.restarts).toEqual({
+      count: 3,
+      lastEnd: { container: 'game', exitCode: 137, reason: 'OOMKilled', atMs },
+    });
+  });
+
+  it('are told without an end that nobody remembers, and not at all when there are none', () => {
+    expect(read({ containerStatuses: [{ name: 'game', restartCount: 1 }] }).instance.restarts).toEqual({
+      count: 1,
+      lastEnd: null,
+    });
+    expect(read({ containerStatuses: [{ name: 'game', restartCount: 0 }] }).instance).not.toHaveProperty('restarts');
+  });
+
+  it.each([
+    [oom, 'container "game" ended with code 137 (OOMKilled): back-off 10s'],
+    [ended(3, 'Error', ''), 'container "game" ended with code 3: back-off 10s'],
+    [{}, 'back-off 10s'],
+  ])('again and again are told with how they end: %j', (lastState, words) => {
+    const state = waiting('CrashLoopBackOff', 'back-off 10s');
+    const status = { phase: 'Running', containerStatuses: [{ name: 'game', state, lastState, restartCount: 4 }] };
+    expect(read(status).instance).toMatchObject({ status: 'error', description: `CrashLoopBackOff: ${words}` });
   });
 });
 

@@ -1,7 +1,8 @@
-import type { InstanceStatus, RoomPort } from '../../domain/room/room';
+import { printContainerEnd } from '../../domain/room/print-container-end';
+import type { ContainerEnd, InstanceRestarts, InstanceStatus, RoomPort } from '../../domain/room/room';
 import { safeToEvictAnnotation } from '../../domain/scheduler/reserved-keys';
 import type { RuntimeInstance } from '../../ports/runtime';
-import type { ContainerState, Pod } from './kubernetes-objects';
+import type { ContainerStatus, Pod } from './kubernetes-objects';
 import { matchLabel, portNamesAnnotation, validationLabel, versionLabel } from './ownership';
 import { placementProblem, placementWords } from './placement-problem';
 
@@ -17,6 +18,7 @@ export function readPod(pod: Pod): PodReading {
   const { metadata = {}, spec } = pod;
   const ports = hostPorts(pod);
   const said = instanceStatus(pod);
+  const restarts = restartsOf(pod);
   return {
     instance: {
       id: metadata.name ?? '',
@@ -32,6 +34,8 @@ export function readPod(pod: Pod): PodReading {
       // Both, because a scheduler may keep its idle rooms from being moved as well, and whoever edits one undoes the half of it.
       isProtected:
         metadata.annotations?.[safeToEvictAnnotation] === 'false' && metadata.labels?.[matchLabel] === 'true',
+      ...(restarts === null ? {} : { restarts }),
+      ...(isBeingDeleted(pod) && !hasEnded(pod) ? { ending: 'deleted' as const } : {}),
     },
     nodeName: isTakenByKubelet(pod) ? (spec?.nodeName ?? null) : null,
     ports,
@@ -72,14 +76,14 @@ type StatusAndReason = Pick<RuntimeInstance, 'status' | 'description'>;
 
 /** First match wins: `rooms.md` 5.5. What ends a pod counts before what its containers say. */
 function instanceStatus(pod: Pod): StatusAndReason {
-  const { metadata, spec, status = {} } = pod;
-  if (metadata?.deletionTimestamp !== undefined) return say('terminating');
+  const { spec, status = {} } = pod;
+  if (isBeingDeleted(pod)) return say('terminating', ...whyDisrupted(pod));
   const { phase = '', conditions = [], containerStatuses = [] } = status;
   if (phase === 'Succeeded') return say('terminating', 'PodSucceeded');
-  if (phase === 'Failed') return say('error', 'PodFailed', ...whyFailed(status));
+  if (phase === 'Failed') return say('error', 'PodFailed', ...whyFailed(pod));
   if (phase === 'Unknown') return say('error', 'PodUnknown');
-  for (const { state } of containerStatuses) {
-    const said = containerStatus(state, spec?.restartPolicy);
+  for (const container of containerStatuses) {
+    const said = containerStatus(container, spec?.restartPolicy);
     if (said) return said;
   }
   const unplaced = placementProblem(pod);
@@ -117,28 +121,78 @@ const failingReasons: ReadonlySet<string> = new Set([
   'ContainerStatusUnknown',
 ]);
 
-function containerStatus(state: ContainerState | undefined, restartPolicy: string | undefined): StatusAndReason | null {
-  const { waiting, terminated } = state ?? {};
+function containerStatus(container: ContainerStatus, restartPolicy: string | undefined): StatusAndReason | null {
+  const { waiting, terminated } = container.state ?? {};
   if (waiting?.reason !== undefined && failingReasons.has(waiting.reason)) {
-    return say('error', waiting.reason, waiting.message);
+    // Kubelet's own message says only for how long it waits, and never why.
+    const lastEnd = waiting.reason === 'CrashLoopBackOff' ? endOf(container, container.lastState) : null;
+    return say('error', waiting.reason, ...(lastEnd === null ? [] : [printContainerEnd(lastEnd)]), waiting.message);
   }
   if (!terminated) return null;
   const isDone = terminated.reason === 'Completed' || terminated.exitCode === 0;
-  if (!isDone) return say('error', terminated.reason);
-  // Its kubelet is about to start it again: the end of a container is not the end of the room, and terminating is for good.
-  if (restartPolicy === 'Always') return say('pending', terminated.reason, 'it is started again');
-  return say('terminating', terminated.reason);
+  // Its kubelet is about to start it again: the end of a container is not the end of the room, and terminating is for good. One
+  // that fails again and again is told as that, by a back-off.
+  if (restartPolicy === 'Always' || (restartPolicy === 'OnFailure' && !isDone)) {
+    const end = isDone ? undefined : endOf(container, container.state);
+    return say('pending', terminated.reason, end ? printContainerEnd(end) : '', 'it is started again');
+  }
+  return isDone ? say('terminating', terminated.reason) : say('error', terminated.reason);
 }
 
-/** The pod's own words (`Evicted: The node was low on resource: memory`), or how a container ended. */
-function whyFailed({ reason, message, containerStatuses = [] }: NonNullable<Pod['status']>): (string | undefined)[] {
+/** The pod's own words (`Evicted: The node was low on resource: memory`), who ended it, or how a container ended. */
+function whyFailed(pod: Pod): (string | undefined)[] {
+  const { reason, message, containerStatuses = [] } = pod.status ?? {};
   if (reason !== undefined || message !== undefined) return [reason, message];
+  const disrupted = whyDisrupted(pod);
+  if (disrupted.length > 0) return disrupted;
   const failed = containerStatuses.find(({ state }) => (state?.terminated?.exitCode ?? 0) !== 0);
-  const ended = failed?.state?.terminated;
-  if (!ended) return [];
-  // `Error` says no more than the code; `OOMKilled` does.
-  const why = ended.reason === undefined || ended.reason === 'Error' ? '' : ` (${ended.reason})`;
-  return [`container "${failed?.name}" ended with code ${ended.exitCode}${why}`, ended.message];
+  const end = failed && endOf(failed, failed.state);
+  return end ? [printContainerEnd(end), failed.state?.terminated?.message] : [];
+}
+
+/**
+ * Reasons of the condition `DisruptionTarget`, which who ends a pod from outside writes before that, since Kubernetes 1.26
+ * (https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions).
+ */
+const disruptionWords: Readonly<Record<string, string>> = {
+  EvictionByEvictionAPI: 'somebody asked for it to be evicted, as a drain of its node does',
+  PreemptionByScheduler: 'a pod of higher priority takes its place',
+  DeletionByTaintManager: 'its node was tainted',
+  DeletionByPodGC: 'its node is gone',
+  TerminationByKubelet: 'its node needs the room, or shuts down',
+};
+
+function whyDisrupted({ status = {} }: Pod): (string | undefined)[] {
+  const told = status.conditions?.find(({ type, status: state }) => type === 'DisruptionTarget' && state === 'True');
+  if (told === undefined) return [];
+  const words = disruptionWords[told.reason ?? ''] ?? 'somebody ends it';
+  return [`evicted: ${words}`, told.reason, told.message];
+}
+
+function isBeingDeleted({ metadata }: Pod): boolean {
+  return metadata?.deletionTimestamp !== undefined;
+}
+
+/** Whoever deletes it then only tidies up. */
+function hasEnded({ status = {} }: Pod): boolean {
+  return status.phase === 'Succeeded' || status.phase === 'Failed';
+}
+
+/** Null while no container was started again. */
+function restartsOf({ status = {} }: Pod): InstanceRestarts | null {
+  const { containerStatuses = [] } = status;
+  const count = containerStatuses.reduce((sum, { restartCount = 0 }) => sum + restartCount, 0);
+  if (count === 0) return null;
+  const ends = containerStatuses.flatMap((container) => endOf(container, container.lastState) ?? []);
+  ends.sort((a, b) => (b.atMs ?? 0) - (a.atMs ?? 0));
+  return { count, lastEnd: ends[0] ?? null };
+}
+
+function endOf({ name }: ContainerStatus, state: ContainerStatus['state']): ContainerEnd | null {
+  const { terminated } = state ?? {};
+  if (terminated === undefined) return null;
+  const { exitCode = 0, reason = '', finishedAt = '' } = terminated;
+  return { container: name, exitCode, reason, atMs: Date.parse(finishedAt) || null };
 }
 
 function hasCondition(conditions: NonNullable<Pod['status']>['conditions'], type: string, status: string): boolean {

@@ -15,7 +15,7 @@ describe('namespaceManifest', () => {
 });
 
 describe('disruptionBudgetManifest', () => {
-  it('covers the rooms with a match, and no others', () => {
+  it('covers the rooms with a match of this installation, and no others', () => {
     expect(disruptionBudgetManifest('arena', 'ours', 7)).toEqual({
       apiVersion: 'policy/v1',
       kind: 'PodDisruptionBudget',
@@ -26,7 +26,9 @@ describe('disruptionBudgetManifest', () => {
       },
       spec: {
         minAvailable: 7,
-        selector: { matchLabels: { 'maestro-scheduler': 'arena', 'maestro.io/match': 'true' } },
+        selector: {
+          matchLabels: { 'maestro.io/installation': 'ours', 'maestro-scheduler': 'arena', 'maestro.io/match': 'true' },
+        },
       },
     });
   });

@@ -32,6 +32,12 @@ export function disruptionBudgetManifest(
     apiVersion: 'policy/v1',
     kind: 'PodDisruptionBudget',
     metadata: { name: scheduler, namespace: scheduler, labels: { ...managedBy, [installationLabel]: installation } },
-    spec: { minAvailable, selector: { matchLabels: { [schedulerLabel]: scheduler, [matchLabel]: 'true' } } },
+    spec: {
+      minAvailable,
+      // Ours alone: pods of another installation with these labels in this namespace would count as rooms that stay up.
+      selector: {
+        matchLabels: { [installationLabel]: installation, [schedulerLabel]: scheduler, [matchLabel]: 'true' },
+      },
+    },
   };
 }

@@ -49,6 +49,7 @@ const lastRetryMs = 5_000;
 /** Calls whose second run has the effect of one. Creating an instance is not among them: the caller asks by its id. */
 const repeatable: ReadonlySet<SupervisorMethod> = new Set([
   'createScheduler',
+  'ensureScheduler',
   'deleteScheduler',
   'deleteInstance',
   'listInstances',
@@ -66,6 +67,7 @@ const repeatable: ReadonlySet<SupervisorMethod> = new Set([
  */
 export class LocalProcessRuntime extends Runtime {
   readonly kind = 'local';
+  readonly placeWord = 'place';
   readonly movesInstances = false;
 
   private readonly connector: SupervisorConnector;
@@ -114,6 +116,10 @@ export class LocalProcessRuntime extends Runtime {
 
   createScheduler(name: string, owner: string): Promise<'created' | 'already_ours'> {
     return this.call('createScheduler', { name, owner });
+  }
+
+  ensureScheduler(name: string, owner: string): Promise<'created' | 'there'> {
+    return this.call('ensureScheduler', { name, owner });
   }
 
   deleteScheduler(name: string, owner?: string): Promise<'deleting' | 'not_found'> {

@@ -9,7 +9,7 @@ import type { InstanceChange, InstanceSpec, RuntimeInstance } from '../../ports/
  */
 
 /** Grows when an older supervisor would misunderstand a client: it is then replaced, and its rooms adopted. */
-export const protocolVersion = 1;
+export const protocolVersion = 2;
 
 /** What the starting role decides about a room, besides its spec. */
 export interface RoomSurroundings {
@@ -26,6 +26,7 @@ export interface RoomSurroundings {
 
 export interface SupervisorCalls {
   createScheduler: { parameters: { name: string; owner: string }; answer: 'created' | 'already_ours' };
+  ensureScheduler: { parameters: { name: string; owner: string }; answer: 'created' | 'there' };
   deleteScheduler: { parameters: { name: string; owner?: string }; answer: 'deleting' | 'not_found' };
   createInstance: { parameters: { spec: InstanceSpec; surroundings: RoomSurroundings }; answer: RuntimeInstance };
   deleteInstance: {

@@ -39,6 +39,7 @@ export class SupervisorServer {
     this.server = createServer((socket) => this.accept(socket));
     this.handlers = {
       createScheduler: ({ name, owner }) => supervisor.createScheduler(name, owner),
+      ensureScheduler: ({ name, owner }) => supervisor.ensureScheduler(name, owner),
       deleteScheduler: ({ name, owner }) => supervisor.deleteScheduler(name, owner),
       createInstance: ({ spec, surroundings }) => supervisor.createInstance(spec, surroundings),
       deleteInstance: ({ scheduler, id, reason }) => supervisor.deleteInstance(scheduler, id, reason),

@@ -128,6 +128,20 @@ export class Supervisor {
     return 'created';
   }
 
+  ensureScheduler(name: string, owner: string): 'created' | 'there' {
+    const place = this.places.get(name);
+    if (place?.deleting) {
+      throw new DomainError(
+        'unavailable',
+        'runtime.scheduler_being_deleted',
+        `The place of scheduler "${name}" is being deleted: it can be made again when its rooms are gone`,
+      );
+    }
+    if (place) return 'there';
+    this.createScheduler(name, owner);
+    return 'created';
+  }
+
   deleteScheduler(name: string, owner?: string): 'deleting' | 'not_found' {
     const place = this.places.get(name);
     if (!place || (owner !== undefined && place.owner !== owner)) return 'not_found';

@@ -75,7 +75,7 @@ describe('the metrics on Prometheus', () => {
     available: 3,
     terminationTimeouts: 2,
     properlyTerminated: 1,
-    startsHeldForMs: 60_000,
+    backsOffForMs: 60_000,
   };
   const run = { scheduler: 'arena', game: 'go', definition: 'add_rooms', success: true, elapsedMs: 12 } as const;
 
@@ -216,7 +216,7 @@ describe('the metrics on Prometheus', () => {
     } finally {
       jest.restoreAllMocks();
     }
-    metrics.healthPlanned('arena', 'go', { ...figures, startsHeldForMs: 0 });
+    metrics.healthPlanned('arena', 'go', { ...figures, backsOffForMs: 0 });
     expect(await held()).toMatch(/ 0$/);
   });
 

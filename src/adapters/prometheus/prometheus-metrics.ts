@@ -41,10 +41,10 @@ export class PrometheusMetrics extends Metrics {
   private readonly protectionChanges: Counter<string>;
   private readonly protectionsToDo: { count: Gauge<string>; oldestSeconds: Gauge<string> };
   private readonly loopFreshness: Gauge<string>;
-  private readonly health: Record<keyof Omit<HealthFigures, 'startsHeldForMs'>, Gauge<string>>;
-  private readonly startsHeld: Gauge<(typeof fleetLabels)[number]>;
+  private readonly health: Record<keyof Omit<HealthFigures, 'backsOffForMs'>, Gauge<string>>;
+  private readonly backOff: Gauge<(typeof fleetLabels)[number]>;
   /** By scheduler. Each worker looks now and then: what it knows ends by itself, though it may be another that looks again. */
-  private readonly startsHeldUntil = new Map<string, { game: string; untilMs: number }>();
+  private readonly backsOffUntil = new Map<string, { game: string; untilMs: number }>();
   private readonly fleet: ReadonlyMap<
     string,
     { gauge: Gauge<string>; read: (fleet: FleetGauges) => number | undefined }
@@ -177,7 +177,7 @@ export class PrometheusMetrics extends Metrics {
         fleetLabels,
       ),
     };
-    this.startsHeld = this.startsHeldGauge();
+    this.backOff = this.backOffGauge();
     this.fleet = this.fleetGauges();
   }
 
@@ -215,7 +215,7 @@ export class PrometheusMetrics extends Metrics {
     for (const [name, gauge] of Object.entries(this.health)) {
       gauge.set({ game, scheduler }, figures[name as keyof HealthFigures]);
     }
-    this.startsHeldUntil.set(scheduler, { game, untilMs: performance.now() + figures.startsHeldForMs });
+    this.backsOffUntil.set(scheduler, { game, untilMs: performance.now() + figures.backsOffForMs });
   }
 
   override pingFailed(scheduler: string | null, reason: string): void {
@@ -286,7 +286,7 @@ export class PrometheusMetrics extends Metrics {
   }
 
   override schedulerDeleted(scheduler: string): void {
-    this.startsHeldUntil.delete(scheduler);
+    this.backsOffUntil.delete(scheduler);
     for (const metric of [
       this.executionLatency,
       this.rollbackLatency,
@@ -302,18 +302,18 @@ export class PrometheusMetrics extends Metrics {
       this.refusedEvents,
       this.instanceFailures,
       this.instanceEvents,
-      this.startsHeld,
+      this.backOff,
       ...Object.values(this.health),
     ]) {
       removeSeries(metric, scheduler);
     }
   }
 
-  private startsHeldGauge(): Gauge<(typeof fleetLabels)[number]> {
-    const until = this.startsHeldUntil;
+  private backOffGauge(): Gauge<(typeof fleetLabels)[number]> {
+    const until = this.backsOffUntil;
     return new Gauge({
       name: 'maestro_worker_start_back_off',
-      help: '1 while rooms that are wanted are not started because others keep failing',
+      help: '1 while rooms that are wanted are held back, or tried again, because others keep failing',
       labelNames: fleetLabels,
       registers: this.registers,
       collect() {

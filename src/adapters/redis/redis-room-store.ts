@@ -8,12 +8,14 @@ import {
   roomStatuses,
   type FleetCounts,
   type Instance,
+  type InstanceRestarts,
   type Room,
   type RoomAddress,
   type RoomTransition,
 } from '../../domain/room/room';
 import {
   RoomStore,
+  type EndedRoom,
   type FleetSnapshot,
   type InstanceOutcome,
   type NewRoom,
@@ -48,6 +50,13 @@ export interface RoomRecord {
   /** Index in `instanceStatuses`. */
   instanceStatus: number;
   description: string;
+  /** What is said of an end that nobody here asked for; it stands in `description` too. Absent otherwise. */
+  unasked?: string;
+  /** How often it was asked to end, and when last. Absent while it was not. */
+  endAsks?: number;
+  endAskedAtMs?: number;
+  /** `InstanceRestarts` as JSON text. */
+  restarts?: string;
   /** `RoomAddress` as JSON text. */
   address?: string;
   /** Out of the address, which is not read for every ping. */
@@ -56,6 +65,8 @@ export interface RoomRecord {
   generation?: string;
   /** It is among the early ends; the scripts' own. */
   endedEarly?: boolean;
+  /** It failed where it had a machine; the scripts' own, because what failed may have no address any more. */
+  hadPlace?: boolean;
 }
 
 const readPageSize = 1_000;
@@ -110,7 +121,7 @@ export class RedisRoomStore extends RoomStore {
   async applyInstance(
     instance: Instance,
     settings: StatusSettings,
-    options: { adopt: boolean; authoritative: boolean },
+    options: { adopt: boolean; authoritative: boolean; unasked?: string },
   ): Promise<InstanceOutcome> {
     const answer = (await this.rooms.script('apply-instance', instance.scheduler, [
       instance.id,
@@ -125,10 +136,17 @@ export class RedisRoomStore extends RoomStore {
       options.authoritative ? 1 : 0,
       loadDigits(settings.maxMatches),
       instance.address?.host ?? '',
-    ])) as [InstanceOutcome['outcome'], number, number];
+      instance.restarts === undefined ? '' : JSON.stringify(instance.restarts),
+      options.unasked ?? '',
+    ])) as [InstanceOutcome['outcome'], number, number, number];
     switch (answer[0]) {
       case 'applied':
-        return { outcome: 'applied', from: roomStatuses[answer[1]]!, to: roomStatuses[answer[2]]! };
+        return {
+          outcome: 'applied',
+          from: roomStatuses[answer[1]]!,
+          to: roomStatuses[answer[2]]!,
+          ...(answer[3] === 1 ? { hasRestarted: true } : {}),
+        };
       case 'adopted':
         return { outcome: 'adopted', to: roomStatuses[answer[1]]! };
       case 'stale':
@@ -138,9 +156,13 @@ export class RedisRoomStore extends RoomStore {
     }
   }
 
-  async endRoom(scheduler: string, id: string, reason = ''): Promise<{ existed: boolean; validation: boolean }> {
-    const [existed, validation] = (await this.rooms.script('end-room', scheduler, [id, reason])) as [number, number];
-    return { existed: existed === 1, validation: validation === 1 };
+  async endRoom(scheduler: string, id: string, reason = '', unasked = ''): Promise<EndedRoom> {
+    const [existed, validation, said, isUnasked] = (await this.rooms.script('end-room', scheduler, [
+      id,
+      reason,
+      unasked,
+    ])) as [number, number, string, number];
+    return { existed: existed === 1, validation: validation === 1, reason: said, isUnasked: isUnasked === 1 };
   }
 
   async getEndReason(scheduler: string, id: string): Promise<string> {
@@ -252,6 +274,10 @@ export class RedisRoomStore extends RoomStore {
     };
   }
 
+  async readEarlyEnds(scheduler: string): Promise<EarlyEnds> {
+    return earlyEndsOf((await this.rooms.script('read-early-ends', scheduler, [])) as EarlyEndsAnswer);
+  }
+
   async countFleet(scheduler: string): Promise<FleetCounts> {
     const counts = await this.rooms.reach(() => this.redis.hgetall(this.rooms.keysOf(scheduler).named.counts));
     const read = (field: string) => Number(counts[field] ?? 0);
@@ -298,19 +324,26 @@ export class RedisRoomStore extends RoomStore {
   }
 
   private async readPage(scheduler: string, cursor: string): Promise<FleetPage> {
-    const [nowMs, synced, earlyEnds, lastEarlyEnd, lastReason, nextCursor, ...records] = (await this.rooms.script(
-      'read-fleet-page',
-      scheduler,
-      [cursor, this.pageSize],
-    )) as [string, number, number, string, string, string, ...string[]];
+    const [nowMs, synced, ...others] = (await this.rooms.script('read-fleet-page', scheduler, [
+      cursor,
+      this.pageSize,
+    ])) as [string, number, ...EarlyEndsAnswer, string, ...string[]];
+    const [count, notCreated, lastAtMs, lastReason, lostSince, nextCursor, ...records] = others;
     return {
       rooms: records.filter((text) => text !== '').map((text) => readRoom(scheduler, text)),
       nowMs: Number(nowMs),
       synced: synced === 1,
-      earlyEnds: { count: earlyEnds, lastAtMs: lastEarlyEnd === '' ? null : Number(lastEarlyEnd), lastReason },
+      earlyEnds: earlyEndsOf([count, notCreated, lastAtMs, lastReason, lostSince]),
       cursor: nextCursor,
     };
   }
+}
+
+/** What `readEarlyEnds` of the scripts answers. */
+type EarlyEndsAnswer = [count: number, notCreated: number, lastAtMs: string, lastReason: string, lostSince: number];
+
+function earlyEndsOf([count, notCreated, lastAtMs, lastReason, lostSince]: EarlyEndsAnswer): EarlyEnds {
+  return { count, notCreated, lastAtMs: lastAtMs === '' ? null : Number(lastAtMs), lastReason, lostSince };
 }
 
 interface FleetPage {
@@ -395,10 +428,12 @@ function readRoom(scheduler: string, text: string): Room {
       expiresAtMs: exp ?? null,
     })),
     drainingSinceMs: record.drainingSinceMs ?? null,
+    endAsked: record.endAskedAtMs === undefined ? null : { times: record.endAsks ?? 1, lastAtMs: record.endAskedAtMs },
     instance: {
       status: instanceStatuses[record.instanceStatus]!,
       description: record.description,
       address: record.address === undefined ? null : (JSON.parse(record.address) as RoomAddress),
+      restarts: record.restarts === undefined ? null : (JSON.parse(record.restarts) as InstanceRestarts),
     },
   };
 }

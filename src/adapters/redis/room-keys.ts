@@ -57,6 +57,10 @@ export interface SchedulerKeys extends PartitionKeys {
   ended: string;
   /** Sorted set: id and reason of a room that ended early, score = when (ms). Forgotten after 10 min, with the key itself. */
   earlyEnds: string;
+  /** Sorted set: id of a room that ended early before it had an instance, score = when (ms). Forgotten likewise. */
+  notCreated: string;
+  /** Sorted set: id of a room that had its place before the last early end and lost it since, score = when (ms). Likewise. */
+  lost: string;
   /** Hash: room id -> its last transitions, newest first, one JSON a line. */
   transitions: string;
   /** Hash: `a:<allocation>` -> record (JSON), `k:<idempotency key>` -> allocation. */
@@ -123,6 +127,8 @@ export function schedulerKeys(scheduler: string): SchedulerKeys {
     ids: `${start}ids`,
     ended: `${start}ended`,
     earlyEnds: `${start}early-ends`,
+    notCreated: `${start}not-created`,
+    lost: `${start}lost`,
     endReasons: `${start}end-reasons`,
   };
 }
@@ -152,6 +158,8 @@ export function scriptKeys(keys: SchedulerKeys): string[] {
     keys.schedulers,
     keys.synced,
     keys.waiters,
+    keys.notCreated,
+    keys.lost,
   ];
 }
 

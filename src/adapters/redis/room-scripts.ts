@@ -7,7 +7,7 @@ import { hasMatch, instanceStatuses, pingStatuses, roomStatuses } from '../../do
 import { noticeChannelPrefix } from './room-keys';
 
 /** How many of `scriptKeys` the scripts use. Fixed numbers let ioredis find the cluster slot. */
-const [keysOfAPing, allKeys] = [12, 19];
+const [keysOfAPing, allKeys] = [12, 21];
 /** Those that share `allocation-prelude.lua`. */
 const keysOfAllocationScripts = {
   allocate: allKeys,
@@ -26,6 +26,7 @@ const numberOfKeys = {
   'terminate-rooms': allKeys,
   'drain-rooms': keysOfAPing,
   'read-fleet-page': allKeys,
+  'read-early-ends': allKeys,
   'recount-fleet': allKeys,
   'delete-scheduler': allKeys,
   'mark-hearing': 1,

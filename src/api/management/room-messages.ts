@@ -1,8 +1,12 @@
 import type { JsonObject, MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
-import type { Room } from '../../domain/room/room';
+import type { InstanceRestarts, Room } from '../../domain/room/room';
 import type { RoomReport } from '../../features/rooms/fleet-rooms.service';
-import type { GetRoomResponseSchema, RoomSchema } from '../../proto/gen/maestro/v1/scheduler_rooms_pb';
+import type {
+  GetRoomResponseSchema,
+  RoomRestartsSchema,
+  RoomSchema,
+} from '../../proto/gen/maestro/v1/scheduler_rooms_pb';
 
 export function roomMessage(room: Room): MessageInitShape<typeof RoomSchema> {
   const { address } = room.instance;
@@ -46,5 +50,15 @@ export function roomReportMessage(report: RoomReport): MessageInitShape<typeof G
       cause,
       detail,
     })),
+    ...(room.instance.restarts === null ? {} : { restarts: restartsMessage(room.instance.restarts) }),
+    ...(room.endAsked === null
+      ? {}
+      : { endRequests: { count: room.endAsked.times, lastAt: timestampFromMs(room.endAsked.lastAtMs) } }),
   };
+}
+
+function restartsMessage({ count, lastEnd }: InstanceRestarts): MessageInitShape<typeof RoomRestartsSchema> {
+  if (lastEnd === null) return { count };
+  const { container, exitCode, reason, atMs } = lastEnd;
+  return { count, container, exitCode, reason, ...(atMs === null ? {} : { endedAt: timestampFromMs(atMs) }) };
 }

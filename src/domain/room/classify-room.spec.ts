@@ -54,6 +54,36 @@ describe('classifyRoom', () => {
       expected: 'expired deletion_timeout',
     },
     {
+      sentence: 'a terminating room that was asked once expires when its time is over',
+      room: { status: 'terminating', statusSinceMs: ago(100_001), endAsked: { times: 1, lastAtMs: ago(100_001) } },
+      expected: 'expired deletion_timeout',
+    },
+    {
+      sentence: 'a terminating room that was asked again has as long as before, twice',
+      room: { status: 'terminating', statusSinceMs: ago(900_000), endAsked: { times: 2, lastAtMs: ago(200_000) } },
+      expected: 'ignored terminating',
+    },
+    {
+      sentence: 'a terminating room that was asked again expires again, later than before',
+      room: { status: 'terminating', statusSinceMs: ago(900_000), endAsked: { times: 2, lastAtMs: ago(200_001) } },
+      expected: 'expired deletion_timeout',
+    },
+    {
+      sentence: 'a terminating room that does not go is asked once an hour at least',
+      room: { status: 'terminating', statusSinceMs: ago(9e9), endAsked: { times: 40, lastAtMs: ago(3_600_001) } },
+      expected: 'expired deletion_timeout',
+    },
+    {
+      sentence: 'a terminated room that was asked to go is not asked again at once',
+      room: { status: 'terminated', statusSinceMs: ago(200_000), endAsked: { times: 1, lastAtMs: ago(100_000) } },
+      expected: 'ignored terminating',
+    },
+    {
+      sentence: 'a terminated room that does not go either expires like one that terminates',
+      room: { status: 'terminated', statusSinceMs: ago(200_000), endAsked: { times: 1, lastAtMs: ago(100_001) } },
+      expected: 'expired deletion_timeout',
+    },
+    {
       sentence: 'a terminating room that was silent before has its time to go',
       room: { status: 'terminating', statusSinceMs: ago(1), lastPingAtMs: ago(500_000) },
       expected: 'ignored terminating',

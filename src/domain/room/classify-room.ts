@@ -90,6 +90,7 @@ function isSilentTooLong(room: Room, facts: HearingFacts, { pingTimeoutMs }: Roo
  * - A room with a match does not expire for its status, only for silence with a second signal; v10 expires it like any other.
  * - `terminating` expires by how long it terminates. v10 takes the age of its last ping, so that a room which pings through
  *   its end never expires, and one that was silent before is not given the time to end; nor is one whose grace period is longer (W26).
+ *   Asked again in vain, it expires less and less often: v10 asks at every look, for as long as its machine does not answer.
  * - `error` is removed after the time that a room has to come up; v10 keeps it until a scale-down, if there ever is one.
  * - A draining room is replaced at once, and goes once it is empty (`judgeDraining`); it expires like any other. v10 drains none.
  */
@@ -98,6 +99,29 @@ export function classifyRoom(room: Room, facts: HearingFacts & { limits: RoomLim
   const verdict = classifyByStatus(room, facts);
   if (room.drainingSinceMs === null || room.status === 'terminating' || verdict.class === 'expired') return verdict;
   return judgeDraining(room, { ...facts, drainConfirmMs: facts.limits.drainConfirmMs });
+}
+
+/** Asked in vain for the n-th time, a room is asked again after twice as long, at most after this. Milliseconds. */
+const longestAskPauseMs = 3_600_000;
+
+/** Whether a room takes longer to go than it may, asked once more or not. */
+export function isOverdueToGo(
+  { status, statusSinceMs }: Room,
+  nowMs: number,
+  { deletionTimeoutMs }: RoomLimits,
+): boolean {
+  return (status === 'terminating' || status === 'terminated') && nowMs - statusSinceMs > deletionTimeoutMs;
+}
+
+/** When a room that goes has had its time, also since it was asked to go last; past it, it is asked once more. */
+export function goingDeadlineMs({ statusSinceMs, endAsked }: Room, { deletionTimeoutMs }: RoomLimits): number {
+  const dueMs = statusSinceMs + deletionTimeoutMs;
+  if (endAsked === null) return dueMs;
+  const pauseMs = Math.min(
+    deletionTimeoutMs * 2 ** (endAsked.times - 1),
+    Math.max(deletionTimeoutMs, longestAskPauseMs),
+  );
+  return Math.max(dueMs, endAsked.lastAtMs + pauseMs);
 }
 
 /** When a room in status `error` has had its time; past it, it expires. */
@@ -109,9 +133,10 @@ function classifyByStatus(room: Room, { limits, ...facts }: HearingFacts & { lim
   const inStatusMs = facts.nowMs - Math.max(room.statusSinceMs, room.adoptedAtMs ?? 0);
   switch (room.status) {
     case 'terminated':
-      return expired('terminated');
     case 'terminating':
-      return facts.nowMs - room.statusSinceMs > limits.deletionTimeoutMs
+      // Once it was asked to go, what it said before makes no difference.
+      if (room.status === 'terminated' && room.endAsked === null) return expired('terminated');
+      return facts.nowMs > goingDeadlineMs(room, limits)
         ? expired('deletion_timeout')
         : { class: 'ignored', reason: 'terminating' };
     case 'error':

@@ -25,6 +25,7 @@ describe('expiryDeadline', () => {
         createdAtMs: past,
         adoptedAtMs: fc.option(past),
         drainingSinceMs: fc.option(past),
+        endAsked: fc.option(fc.record({ times: fc.integer({ min: 1, max: 50 }), lastAtMs: past })),
         instance: fc.constantFrom(...instanceStatuses).map((status) => ({ status })),
       })
       .map(aRoom);

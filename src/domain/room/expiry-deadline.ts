@@ -1,10 +1,10 @@
-import type { ExpiryReason, HearingFacts, RoomLimits } from './classify-room';
+import { goingDeadlineMs, type ExpiryReason, type HearingFacts, type RoomLimits } from './classify-room';
 import { hasMatch, type Room } from './room';
 
 export interface ExpiryDeadline {
   /** The last moment at which it is not expired, by the store's clock. */
   atMs: number;
-  /** What is terminated has expired. */
+  /** What said that it is over has expired, until it is asked to go. */
   reason: Exclude<ExpiryReason, 'terminated'>;
 }
 
@@ -16,9 +16,9 @@ export function expiryDeadline(
   room: Room,
   { hearingSinceMs, limits }: HearingFacts & { limits: RoomLimits },
 ): ExpiryDeadline | null {
-  if (room.validation || room.status === 'terminated') return null;
-  if (room.status === 'terminating') {
-    return { atMs: room.statusSinceMs + limits.deletionTimeoutMs, reason: 'deletion_timeout' };
+  if (room.validation || (room.status === 'terminated' && room.endAsked === null)) return null;
+  if (room.status === 'terminating' || room.status === 'terminated') {
+    return { atMs: goingDeadlineMs(room, limits), reason: 'deletion_timeout' };
   }
   const adoptedAtMs = room.adoptedAtMs ?? 0;
   const inStatusSinceMs = Math.max(room.statusSinceMs, adoptedAtMs);

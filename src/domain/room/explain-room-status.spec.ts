@@ -83,6 +83,11 @@ describe('explainRoomStatus', () => {
       'It became error 30 s ago (2026-05-01T09:59:30Z): the runtime said of its instance error: OOMKilled.',
     ],
     [
+      'a room whose runtime speaks in sentences has one full stop',
+      { room: { status: 'error' }, transitions: became('error', 'instance', 'error: 3 Insufficient cpu.') },
+      'It became error 30 s ago (2026-05-01T09:59:30Z): the runtime said of its instance error: 3 Insufficient cpu.',
+    ],
+    [
       'a room that was adopted says how it was found',
       { room: { status: 'pending' }, transitions: became('pending', 'adopted', 'ready') },
       'It became pending 30 s ago (2026-05-01T09:59:30Z): it was found running without a record, its instance ready.',
@@ -141,6 +146,23 @@ describe('explainRoomStatus', () => {
       'a room that is not scheduled yet shows why',
       { room: { status: 'pending', instance: { status: 'pending', description: 'Unschedulable: no node fits.' } } },
       'The runtime says that its instance is pending: Unschedulable: no node fits.',
+    ],
+
+    [
+      'a room whose container was started again says how often, and how it ended',
+      {
+        room: {
+          instance: {
+            restarts: { count: 3, lastEnd: { container: 'game', exitCode: 137, reason: 'OOMKilled', atMs: ago(20) } },
+          },
+        },
+      },
+      'Its containers were started again 3 times; the last one to end was this: container "game" ended with code 137 (OOMKilled) 20 s ago (2026-05-01T09:59:40Z).',
+    ],
+    [
+      'a room whose container was started again says so where nobody knows why',
+      { room: { instance: { restarts: { count: 1, lastEnd: null } } } },
+      'Its containers were started again 1 time.',
     ],
 
     // What sets it apart.
@@ -249,6 +271,25 @@ describe('explainRoomStatus', () => {
       'a room that does not go has expired',
       { room: { status: 'terminating', statusSinceMs: ago(91) } },
       'It has expired, because it did not go within 1 min 30 s, its grace period included; its instance is asked to end once more.',
+    ],
+    [
+      'a room that does not go says for how long, and how often it was asked to',
+      {
+        room: { status: 'terminating', statusSinceMs: ago(300), endAsked: { times: 2, lastAtMs: ago(200) } },
+      },
+      'It has been terminating for 5 min, which may take 1 min 30 s: the node does not answer, or something else holds its instance back; it was asked to 2 times, last 3 min 20 s ago (2026-05-01T09:56:40Z).',
+    ],
+    [
+      'a room that does not go and was asked again says when it is asked next',
+      {
+        room: { status: 'terminating', statusSinceMs: ago(300), endAsked: { times: 2, lastAtMs: ago(170) } },
+      },
+      'If its instance is still there in 10 s (2026-05-01T10:00:10Z), it is asked to end once more.',
+    ],
+    [
+      'a room that nobody here asked to go does not go either',
+      { room: { status: 'terminating', statusSinceMs: ago(91) } },
+      'It has been terminating for 1 min 31 s, which may take 1 min 30 s: the node does not answer, or something else holds its instance back.',
     ],
     [
       'a room that said its last word has expired',

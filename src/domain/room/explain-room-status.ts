@@ -1,8 +1,16 @@
 import type { RemovalReason } from '../operation/operation';
 import { printDuration } from '../print-duration';
-import { classifyRoom, silenceMs, type ExpiryReason, type HearingFacts, type RoomLimits } from './classify-room';
+import {
+  classifyRoom,
+  isOverdueToGo,
+  silenceMs,
+  type ExpiryReason,
+  type HearingFacts,
+  type RoomLimits,
+} from './classify-room';
 import { expiryDeadline } from './expiry-deadline';
 import { judgeDraining } from './judge-draining';
+import { printContainerEnd } from './print-container-end';
 import { hasMatch, type Room, type RoomTransition, type TransitionCause } from './room';
 
 export interface RoomStatusFacts extends HearingFacts {
@@ -51,6 +59,8 @@ export function explainRoomStatus(facts: RoomStatusFacts): string[] {
     explainTransition(facts),
     explainPing(facts),
     explainInstance(facts.room),
+    ...explainRestarts(facts),
+    ...explainOverdueEnd(facts),
     ...explainPurpose(facts),
     ...explainAllocations(facts),
     ...explainDraining(facts),
@@ -62,7 +72,7 @@ export function explainRoomStatus(facts: RoomStatusFacts): string[] {
 function explainTransition({ room, transitions: [latest], nowMs }: RoomStatusFacts): string {
   // The record and its transitions are read one after the other: the newest may be younger than the record.
   if (latest?.to !== room.status) return `It has been ${room.status} ${since(room.statusSinceMs, nowMs)}.`;
-  return `It became ${room.status} ${ago(latest.atMs, nowMs)}: ${causeWords[latest.cause](latest.detail)}.`;
+  return sentence(`It became ${room.status} ${ago(latest.atMs, nowMs)}: ${causeWords[latest.cause](latest.detail)}`);
 }
 
 function explainPing({ room, nowMs, maxMatches }: RoomStatusFacts): string {
@@ -76,6 +86,27 @@ function explainInstance({ instance: { status, description } }: Room): string {
   if (status === 'unknown') return 'The runtime has said nothing about its instance yet.';
   const word = status === 'error' ? 'has failed' : `is ${status}`;
   return sentence(`The runtime says that its instance ${word}${description === '' ? '' : `: ${description}`}`);
+}
+
+function explainRestarts({ room: { instance }, nowMs }: RoomStatusFacts): string[] {
+  if (instance.restarts === null) return [];
+  const { count, lastEnd } = instance.restarts;
+  const begin = `Its containers were started again ${amountOf(count, 'time', 'times')}`;
+  if (lastEnd === null) return [`${begin}.`];
+  const when = lastEnd.atMs === null ? '' : ` ${ago(lastEnd.atMs, nowMs)}`;
+  return [`${begin}; the last one to end was this: ${printContainerEnd(lastEnd)}${when}.`];
+}
+
+/** Nothing but its machine ends it, however often that is asked. */
+function explainOverdueEnd({ room, nowMs, limits }: RoomStatusFacts): string[] {
+  if (room.validation || !isOverdueToGo(room, nowMs, limits)) return [];
+  const asked =
+    room.endAsked === null
+      ? ''
+      : `; it was asked to ${amountOf(room.endAsked.times, 'time', 'times')}, last ${ago(room.endAsked.lastAtMs, nowMs)}`;
+  return [
+    `It has been terminating for ${printDuration(nowMs - room.statusSinceMs)}, which may take ${printDuration(limits.deletionTimeoutMs)}: the node does not answer, or something else holds its instance back${asked}.`,
+  ];
 }
 
 /** Rooms that are not as others are. */

@@ -1,5 +1,5 @@
-import { failureReason, type FailureReason } from './failure-reason';
-import type { InstanceStatus } from './room';
+import { endReason, failureReason, restartReason, wordsOfUnaskedEnd, type FailureReason } from './failure-reason';
+import type { ContainerEnd, InstanceStatus } from './room';
 
 const said = (
   status: InstanceStatus,
@@ -27,6 +27,9 @@ describe('why an instance failed', () => {
     ['ContainerCannotRun', 'config'],
     ['StartError', 'config'],
     ['CrashLoopBackOff: back-off 10s restarting failed container=room', 'crash_loop'],
+    ['CrashLoopBackOff: container "room" ended with code 1: back-off 10s', 'crash_loop'],
+    ['CrashLoopBackOff: container "room" ended with code 137 (OOMKilled): back-off 10s', 'oom_killed'],
+    ['CrashLoopBackOff: container "room" ended with code 1: it wrote (OOMKilled)', 'crash_loop'],
     ['OOMKilled', 'oom_killed'],
     ['PodFailed: container "room" ended with code 137 (OOMKilled)', 'oom_killed'],
     ['Error', 'exit'],
@@ -34,6 +37,7 @@ describe('why an instance failed', () => {
     ['container "room" exited with code 1', 'exit'],
     ['container "room" killed by SIGKILL', 'exit'],
     ['PodFailed: Evicted: The node was low on resource: memory', 'evicted'],
+    ['PodFailed: evicted: its node needs the room, or shuts down: TerminationByKubelet', 'evicted'],
     ['PodFailed: Preempting: Preempted in order to admit critical pod', 'evicted'],
     ['PodFailed: Terminated: Pod was terminated in response to imminent node shutdown.', 'node_lost'],
     ['PodFailed: NodeLost: Node node-1 which was running the pod is unresponsive', 'node_lost'],
@@ -49,6 +53,37 @@ describe('why an instance failed', () => {
 
   it.each(['host_ports', 'resources', 'placement'] as const)('is, while it waits for a machine, its %s', (problem) => {
     expect(said('pending', 'Unschedulable: 0/3 nodes are available', problem)).toBe(`unschedulable_${problem}`);
+  });
+
+  it.each<[string, FailureReason | null]>([
+    ['deleted by someone else, not by this Maestro', 'deleted'],
+    ['evicted: a pod of higher priority takes its place: PreemptionByScheduler', 'evicted'],
+    ['evicted: its node is gone: DeletionByPodGC', 'node_lost'],
+    ["disowned: its labels were changed by someone else, so that it is not this Maestro's any more", 'disowned'],
+    ['PodSucceeded', null],
+    ['', null],
+  ])('is, where somebody else ended it and %j is said: %s', (description, reason) => {
+    expect(endReason(description)).toBe(reason);
+  });
+
+  it.each([
+    ['', 'deleted by someone else, not by this Maestro'],
+    ['Unschedulable: no node may run it', 'deleted by someone else, not by this Maestro'],
+    ['evicted: its node was tainted', 'evicted: its node was tainted'],
+  ])('is said, of what said %j before somebody ended it, as %j', (description, words) => {
+    expect(wordsOfUnaskedEnd(description)).toBe(words);
+  });
+
+  const end: ContainerEnd = { container: 'room', exitCode: 3, reason: 'Error', atMs: null };
+  it.each<[string, ContainerEnd | null, FailureReason | null]>([
+    ['an error', end, 'exit'],
+    ['too little memory', { ...end, exitCode: 137, reason: 'OOMKilled' }, 'oom_killed'],
+    ['too little memory, whatever its code', { ...end, exitCode: 0, reason: 'OOMKilled' }, 'oom_killed'],
+    ['its own end', { ...end, exitCode: 0, reason: 'Completed' }, null],
+    ['what nobody remembers', null, null],
+  ])('is, of a container that was started again after %s: %s%s', (_what, lastEnd, reason) => {
+    expect(restartReason({ count: 1, lastEnd })).toBe(reason);
+    expect(restartReason(undefined)).toBeNull();
   });
 
   it.each<InstanceStatus>(['unknown', 'pending', 'ready', 'terminating'])('is nothing while it is %s', (status) => {

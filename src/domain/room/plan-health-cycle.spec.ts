@@ -3,6 +3,7 @@ import type { AutoscalingPolicy } from '../scheduler/scheduler';
 import { isEmptyPlan, planHealthCycle, type HealthFacts, type HealthPlan } from './plan-health-cycle';
 import { aRoom } from './room.fixture';
 import { hasMatch, instanceStatuses, roomStatuses, type Room } from './room';
+import type { EarlyEnds } from './start-back-off';
 
 const nowMs = 1_000_000;
 const limits = {
@@ -13,6 +14,10 @@ const limits = {
 };
 const ago = (ms: number): number => nowMs - ms;
 
+function ends(changes: Partial<EarlyEnds>): EarlyEnds {
+  return { count: 0, notCreated: 0, lastAtMs: nowMs, lastReason: '', lostSince: 0, ...changes };
+}
+
 function plan({ replicas, ...changes }: Partial<HealthFacts> & { replicas?: number }): HealthPlan {
   return planHealthCycle({
     rooms: [],
@@ -20,7 +25,7 @@ function plan({ replicas, ...changes }: Partial<HealthFacts> & { replicas?: numb
     nowMs,
     hearingSinceMs: 0,
     rebuilding: false,
-    earlyEnds: { count: 0, lastAtMs: null, lastReason: '' },
+    earlyEnds: ends({ count: 0, lastAtMs: null }),
     lastDownscaleAtMs: null,
     limits,
     addLimit: 1000,
@@ -58,6 +63,7 @@ describe('planHealthCycle', () => {
       formula: 'roomsReplicas = 3',
       blockedBy: [],
       startsHeldUntilMs: null,
+      backsOff: false,
       nextLookAtMs: null,
     });
     expect(isEmptyPlan(result)).toBe(true);
@@ -119,7 +125,7 @@ describe('planHealthCycle', () => {
     const result = plan({
       rooms: fleet(1),
       replicas: 3,
-      earlyEnds: { count: 7, lastAtMs: ago(1_000), lastReason: 'exited with code 3' },
+      earlyEnds: ends({ count: 7, lastAtMs: ago(1_000), lastReason: 'exited with code 3' }),
     });
     expect(result).toMatchObject({ add: 0, nextLookAtMs: ago(1_000) + 4_000, startsHeldUntilMs: ago(1_000) + 4_000 });
     expect(codes(result)).toEqual(['start_back_off']);
@@ -130,7 +136,7 @@ describe('planHealthCycle', () => {
     const result = plan({
       rooms: fleet(1),
       replicas: 3,
-      earlyEnds: { count: 7, lastAtMs: ago(4_000), lastReason: 'exited with code 3' },
+      earlyEnds: ends({ count: 7, lastAtMs: ago(4_000), lastReason: 'exited with code 3' }),
     });
     expect(result).toMatchObject({ add: 2, nextLookAtMs: null, blockedBy: [] });
   });
@@ -139,10 +145,16 @@ describe('planHealthCycle', () => {
     const failed = (amount: number, changes: Parameters<typeof aRoom>[0] = {}) =>
       fleet(
         amount,
-        { status: 'error', statusSinceMs: ago(50_000), instance: { status: 'error' }, ...changes },
+        {
+          status: 'error',
+          statusSinceMs: ago(50_000),
+          createdAtMs: ago(60_000),
+          instance: { status: 'error' },
+          ...changes,
+        },
         'failed',
       );
-    const often = { count: 7, lastAtMs: ago(50_000), lastReason: 'ErrImagePull: not found' };
+    const often = ends({ count: 7, lastAtMs: ago(50_000), lastReason: 'ErrImagePull: not found' });
 
     test('are replaced at once as long as accidents explain them', () => {
       const earlyEnds = { ...often, count: 3 };
@@ -172,8 +184,46 @@ describe('planHealthCycle', () => {
     test.each([
       ['of another version', failed(3, { version: 'v1.1.0' })],
       ['with a match, which are not ours to remove', failed(3, { runningMatches: 1 })],
+      ['which were up before', failed(3, { createdAtMs: ago(500_000) })],
     ])('keep no place when they are %s', (_which, rooms) => {
       expect(plan({ rooms, replicas: 3, earlyEnds: often })).toMatchObject({ add: 3, startsHeldUntilMs: null });
+    });
+  });
+
+  describe('a fleet of which only some find a place', () => {
+    /** The last attempt to start two rooms more, and further ones are to wait for minutes. */
+    const earlyEnds = ends({ count: 40, lastAtMs: ago(10_000), lastReason: 'no host port is left.' });
+    const lateMs = ago(10_000) + 16_000;
+    const settings = { replicas: 8, earlyEnds };
+    const placed = (amount: number) => fleet(amount, { createdAtMs: ago(900_000) }, 'placed');
+
+    test.each<[string, number, Room[], number, number | null]>([
+      ['starts no more while nobody lost its place', 0, placed(6), 0, lateMs],
+      ['replaces at once a room that lost its place', 1, placed(5), 1, lateMs],
+      ['replaces as many as did', 3, placed(3), 3, lateMs],
+      ['replaces each once', 1, [...placed(5), aRoom({ createdAtMs: ago(1) })], 0, lateMs],
+      ['starts no more rooms than are missing, and holds none then', 9, placed(6), 2, null],
+    ])('%s', (_which, lostSince, rooms, add, startsHeldUntilMs) => {
+      const result = plan({ ...settings, earlyEnds: { ...earlyEnds, lostSince }, rooms });
+      expect(result).toMatchObject({ add, startsHeldUntilMs, backsOff: true });
+    });
+
+    test('says why the others wait, in whole sentences', () => {
+      const [block] = plan({ ...settings, rooms: placed(6) }).blockedBy;
+      expect(block?.detail).toBe(
+        'Starts wait: 40 rooms failed or ended right after their start, the last one because: no host port is left; the next may start at 1970-01-01T00:16:46.000Z.',
+      );
+    });
+
+    test('backs off while it is tried again, too, until all are up', () => {
+      const trying = fleet(2, { status: 'pending', statusSinceMs: nowMs, lastPingAtMs: null }, 'trying');
+      const later = { ...settings, earlyEnds: { ...earlyEnds, lastAtMs: ago(300_001) } };
+      expect(plan({ ...later, rooms: [...placed(6), ...trying] })).toMatchObject({
+        add: 0,
+        backsOff: true,
+        blockedBy: [],
+      });
+      expect(plan({ ...later, rooms: placed(8) }).backsOff).toBe(false);
     });
   });
 
@@ -351,7 +401,7 @@ describe('planHealthCycle', () => {
     });
 
     test('the next look is for it when starts wait for longer', () => {
-      const earlyEnds = { count: 12, lastAtMs: nowMs, lastReason: '' };
+      const earlyEnds = ends({ count: 12, lastAtMs: nowMs });
       const rooms = [aRoom({ drainingSinceMs: ago(9_000) })];
       expect(plan({ rooms, replicas: 1, earlyEnds })).toMatchObject({ add: 0, nextLookAtMs: nowMs + 1_000 });
       expect(plan({ replicas: 1, earlyEnds }).nextLookAtMs).toBeGreaterThan(nowMs + 1_000);

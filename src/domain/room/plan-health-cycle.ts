@@ -1,3 +1,4 @@
+import { counted } from '../phrases';
 import { canDownscale, cooldownEndsAtMs } from '../autoscaling/can-downscale';
 import { desiredRooms, type FleetSettings } from '../autoscaling/desired-rooms';
 import { chooseRemovals } from './choose-removals';
@@ -12,7 +13,7 @@ import {
 } from './classify-room';
 import { countFleet } from './count-fleet';
 import { hasMatch, type Room } from './room';
-import { nextStartAtMs, type EarlyEnds } from './start-back-off';
+import { describeEarlyEnds, earlyEndAgeMs, nextStartAtMs, replacementsOwed, type EarlyEnds } from './start-back-off';
 
 export interface HealthFacts extends HearingFacts {
   rooms: readonly Room[];
@@ -68,6 +69,8 @@ export interface HealthPlan {
   blockedBy: HealthBlock[];
   /** Until when rooms that are wanted are not started, because others keep failing (`start_back_off`); null when none is held. */
   startsHeldUntilMs: number | null;
+  /** Rooms keep failing and the fleet is not up: starts are held, or it is tried just now whether they need be any longer. */
+  backsOff: boolean;
   /** When a block or a drain may end by itself and another look is due; null when nothing waits for a time. */
   nextLookAtMs: number | null;
 }
@@ -117,6 +120,7 @@ export function planHealthCycle(facts: HealthFacts): HealthPlan {
       formula: '',
       blockedBy: [{ code: 'rebuilding', detail }],
       startsHeldUntilMs: null,
+      backsOff: false,
       nextLookAtMs: facts.nowMs + rebuildingLookMs,
     };
   }
@@ -153,7 +157,8 @@ export function planHealthCycle(facts: HealthFacts): HealthPlan {
         if (!massSilence?.has(room)) drainedIds.push(room.id);
         break;
       case 'ignored':
-        if (verdict.reason === 'error' && room.version === scheduler.version && !hasMatch(room)) failing.push(room);
+        if (verdict.reason === 'error' && room.version === scheduler.version && hasFailedEarly(room))
+          failing.push(room);
     }
   }
   if (massSilence && held > 0) {
@@ -175,6 +180,7 @@ export function planHealthCycle(facts: HealthFacts): HealthPlan {
     formula,
     blockedBy,
     startsHeldUntilMs: null,
+    backsOff: nextStartAtMs(facts.earlyEnds, desired) !== null && capacity.filter(isUp).length < desired,
     nextLookAtMs: earliest(looksAtMs),
   };
   if (available < desired) {
@@ -214,25 +220,38 @@ export function planHealthCycle(facts: HealthFacts): HealthPlan {
  * Once more rooms ended early than accidents explain, each round waits longer than the one before, and a failed room keeps its
  * place until it is removed: its runtime goes on trying to start it (kubelet pulls and restarts with pauses of its own), and
  * where it stands it holds what it requested of its machine. Without that, a fleet whose image cannot be pulled would fill the
- * cluster with rooms that wait for it.
+ * cluster with rooms that wait for it. Neither keeps a room that had its place from being replaced, once.
  */
 function judgeStarts(
-  { earlyEnds, nowMs, limits }: HealthFacts,
+  { rooms, earlyEnds, nowMs, limits }: HealthFacts,
   { desired, missing, failing }: { desired: number; missing: number; failing: readonly Room[] },
 ): { amount: number; heldUntilMs: number | null; because: string } {
   const startAtMs = nextStartAtMs(earlyEnds, desired);
   if (startAtMs === null) return { amount: missing, heldUntilMs: null, because: '' };
-  const { count, lastReason } = earlyEnds;
-  const failed = `${count} rooms failed or ended right after their start within the last minutes, the last one because: ${lastReason || 'unknown'}`;
+  const ended = describeEarlyEnds(earlyEnds);
+  const createdAtMs = rooms.filter(({ validation }) => !validation).map((room) => room.createdAtMs);
+  const owed = Math.min(missing, replacementsOwed(earlyEnds, createdAtMs));
   if (startAtMs > nowMs) {
-    const because = `${failed}; the next may start at ${new Date(startAtMs).toISOString()}.`;
-    return { amount: 0, heldUntilMs: startAtMs, because };
+    if (owed === missing) return { amount: owed, heldUntilMs: null, because: '' };
+    const because = `Starts wait: ${ended}; the next may start at ${new Date(startAtMs).toISOString()}.`;
+    return { amount: owed, heldUntilMs: startAtMs, because };
   }
-  const amount = Math.max(0, missing - failing.length);
+  const amount = Math.max(owed, missing - failing.length);
   const removedAtMs = earliest(failing.map((room) => errorDeadlineMs(room, limits) + 1));
   if (amount === missing || removedAtMs === null) return { amount, heldUntilMs: null, because: '' };
-  const because = `${failed}; ${failing.length} failed rooms keep their places until they are removed, the first one at ${new Date(removedAtMs).toISOString()}.`;
+  const keep = failing.length === 1 ? 'keeps its place until it is' : 'keep their places until they are';
+  const because = `Starts wait: ${ended}; ${counted(failing.length, 'failed room')} ${keep} removed, the first one at ${new Date(removedAtMs).toISOString()}.`;
   return { amount, heldUntilMs: removedAtMs, because };
+}
+
+/** One with a match is not ours to remove, and one that was up has shown that it can be. */
+function hasFailedEarly(room: Room): boolean {
+  const wasUp = room.lastPingAtMs !== null && room.statusSinceMs - room.createdAtMs > earlyEndAgeMs;
+  return !wasUp && !hasMatch(room);
+}
+
+function isUp(room: Room): boolean {
+  return room.status === 'ready' || hasMatch(room);
 }
 
 /** Whether there is nothing to carry out. A plan may be empty because something blocks it. */

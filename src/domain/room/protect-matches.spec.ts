@@ -55,6 +55,17 @@ describe('protectMatches', () => {
     expect(told(aRoom(room))).toEqual(expected);
   });
 
+  it('says for how long a room is held that was found again, and no room that is not protected', () => {
+    const held = (room: Partial<Room>, isProtected: boolean | null) =>
+      protectMatches(factsOf([aRoom(room)], { instances: [{ id: 'room-1', isProtected }] })).held;
+    expect(held({ adoptedAtMs: nowMs - 10_000 }, true)).toEqual([{ id: 'room-1', forMs: 20_000 }]);
+    expect(held({ adoptedAtMs: nowMs - 10_000, lastPingAtMs: null }, null)).toEqual([{ id: 'room-1', forMs: 20_000 }]);
+    expect(held({ adoptedAtMs: nowMs - 10_000 }, false)).toEqual([]);
+    expect(held({ adoptedAtMs: nowMs - 30_000 }, true)).toEqual([]);
+    expect(held({ adoptedAtMs: nowMs, status: 'occupied', runningMatches: 1 }, true)).toEqual([]);
+    expect(held({}, true)).toEqual([]);
+  });
+
   it('leaves what nobody knows as it is', () => {
     expect(told(null)).toEqual(leaves);
   });
@@ -95,6 +106,7 @@ describe('protectMatches', () => {
     expect(protectMatches(factsOf(rooms, { instances, protectedElsewhere: 5 }))).toEqual({
       protect: ['begun'],
       release: ['ended'],
+      held: [],
       budget: { during: 8, after: 7 },
     });
   });

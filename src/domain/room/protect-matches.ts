@@ -26,6 +26,11 @@ export interface ProtectionPlan {
   protect: string[];
   release: string[];
   /**
+   * Instances that may have players on their way for so long, and no longer, unless more is heard of them: nobody says then that
+   * the time is over. Milliseconds.
+   */
+  held: { id: string; forMs: number }[];
+  /**
    * How many protected instances must stay up: `during` before the first is protected, `after` once the last was released. A
    * budget below the number of protected instances lets one of them go, and says not which.
    */
@@ -39,26 +44,31 @@ export interface ProtectionPlan {
 export function protectMatches(facts: ProtectionFacts): ProtectionPlan {
   const protect: string[] = [];
   const release: string[] = [];
+  const held: ProtectionPlan['held'] = [];
   let during = facts.protectedElsewhere;
   for (const { id, isProtected } of facts.instances) {
-    const wanted = wantedProtection(facts.rooms.get(id), facts);
+    const room = facts.rooms.get(id);
+    const wanted = wantedProtection(room, facts);
+    const forMs = room === undefined ? 0 : holdLeftMs(room, facts);
+    if (wanted === 'as_it_is' && isProtected !== false && forMs > 0) held.push({ id, forMs });
     if (wanted === 'protected' && isProtected !== true) protect.push(id);
     if (wanted === 'released' && isProtected !== false) release.push(id);
     if (isProtected !== false || wanted === 'protected') during += 1;
   }
-  return { protect, release, budget: { during, after: during - release.length } };
+  return { protect, release, held, budget: { during, after: during - release.length } };
 }
 
-function wantedProtection(
-  room: Room | undefined,
-  { rebuilding, nowMs, adoptionHoldMs }: ProtectionFacts,
-): 'protected' | 'released' | 'as_it_is' {
+function wantedProtection(room: Room | undefined, facts: ProtectionFacts): 'protected' | 'released' | 'as_it_is' {
   if (room === undefined || room.instance.status === 'terminating') return 'as_it_is';
   // No player is ever sent there, whatever it calls a match.
   if (room.validation) return 'released';
   if (hasMatch(room)) return 'protected';
-  if (rebuilding) return 'as_it_is';
-  const { adoptedAtMs, lastPingAtMs } = room;
-  const mayHaveOne = adoptedAtMs !== null && (lastPingAtMs === null || nowMs < adoptedAtMs + adoptionHoldMs);
-  return mayHaveOne ? 'as_it_is' : 'released';
+  if (facts.rebuilding) return 'as_it_is';
+  const isUnheard = room.adoptedAtMs !== null && room.lastPingAtMs === null;
+  return isUnheard || holdLeftMs(room, facts) > 0 ? 'as_it_is' : 'released';
+}
+
+/** For how long nobody knows whether a caller was given the room before it was found again; 0 when that is over, or never was. */
+function holdLeftMs({ adoptedAtMs }: Room, { nowMs, adoptionHoldMs }: ProtectionFacts): number {
+  return adoptedAtMs === null ? 0 : Math.max(0, adoptedAtMs + adoptionHoldMs - nowMs);
 }

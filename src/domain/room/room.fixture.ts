@@ -19,7 +19,8 @@ export function aRoom({
     runningMatches: 0,
     allocations: [],
     drainingSinceMs: null,
+    endAsked: null,
     ...room,
-    instance: { status: 'ready', description: '', address: null, ...instance },
+    instance: { status: 'ready', description: '', address: null, restarts: null, ...instance },
   };
 }

@@ -41,6 +41,23 @@ export interface RoomAddress {
   ports: RoomPort[];
 }
 
+/** What a runtime says of containers that it started again within an instance. */
+export interface InstanceRestarts {
+  /** Starts beyond the first, of all containers together. */
+  count: number;
+  /** How the one ended that ended last; null when nobody remembers. */
+  lastEnd: ContainerEnd | null;
+}
+
+export interface ContainerEnd {
+  container: string;
+  exitCode: number;
+  /** The runtime's word (`OOMKilled`, `Error`); empty when it has none. */
+  reason: string;
+  /** Milliseconds since the epoch, the runtime's clock; null when it does not say. */
+  atMs: number | null;
+}
+
 /** What the runtime reports of one instance. */
 export interface Instance {
   /** The same as the room's id. */
@@ -58,6 +75,8 @@ export interface Instance {
   createdAtMs: number;
   /** Grows with each change of this instance within one watch session; across sessions a list is authoritative. */
   generation: number;
+  /** Absent while none of its containers was started again. */
+  restarts?: InstanceRestarts;
 }
 
 /** A slot of a room that was given to a caller, whose match the room has not reported yet. */
@@ -92,7 +111,15 @@ export interface Room {
   allocations: OpenAllocation[];
   /** Since when it gets no new players, because it is to go once it is empty; null when it may be given out. */
   drainingSinceMs: number | null;
-  instance: { status: InstanceStatus; description: string; address: RoomAddress | null };
+  /** How often Maestro asked its instance to end, and when last; null while it did not. */
+  endAsked: { times: number; lastAtMs: number } | null;
+  instance: {
+    status: InstanceStatus;
+    description: string;
+    address: RoomAddress | null;
+    /** Null while none of its containers was started again. */
+    restarts: InstanceRestarts | null;
+  };
 }
 
 /** Rooms and instances by status, and running matches: what the counters hold. */

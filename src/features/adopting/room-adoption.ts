@@ -106,7 +106,7 @@ export class RoomAdoption {
   }
 
   private adopted(name: string, rooms: number, takesPlace: boolean, remarks: Iterable<string>): AdoptionOutcome {
-    const detail = takesPlace ? `${pods(rooms)}, and the namespace` : pods(rooms);
+    const detail = takesPlace ? `${pods(rooms)}, and the namespace, which stays when the scheduler goes` : pods(rooms);
     return { name, outcome: 'adopted', detail, remarks: [...remarks] };
   }
 }

@@ -1,6 +1,8 @@
 import type { OperationDefinition } from '../../domain/operation/operation';
 
 export abstract class AttemptLimits {
+  /** Who this process is, in leases, histories and log lines. Unique per process start. */
+  readonly owner!: string;
   /** An operation whose lease is not renewed for this long is taken over. Milliseconds; v10 5,000. */
   readonly leaseTtlMs!: number;
   /** How often a running operation asks whether it is canceled, in case the notification was lost. Milliseconds. */

@@ -1,4 +1,4 @@
-import { DomainError, messageOf } from '../../domain/errors';
+import { DomainError, mayPassLater, messageOf } from '../../domain/errors';
 import type { Operation } from '../../domain/operation/operation';
 import type { Scheduler } from '../../domain/scheduler/scheduler';
 import type { Logger } from '../../ports/logger';
@@ -22,6 +22,7 @@ import {
 import { keepLease } from './keep-lease';
 import { leaveOperation } from './leave-operation';
 import { publishStep, takeStep } from './operation-steps';
+import { isRefusal, type Refusals } from './refusals';
 
 export interface AttemptParts {
   operations: OperationStore;
@@ -32,6 +33,7 @@ export interface AttemptParts {
   metrics: Metrics;
   logger: Logger;
   limits: AttemptLimits;
+  refusals: Refusals;
 }
 
 /** The longest time that a timer of Node can be set to: 2^31-1 ms, 24 days. */
@@ -291,15 +293,26 @@ export class OperationAttempt {
     return false;
   }
 
-  /** What it needs is away: pending again, to be tried in a while. */
+  /** What it needs is away, or refuses this process: pending again, to be tried in a while, by another worker if there is one. */
   private async putOff(error: unknown): Promise<boolean> {
-    const { operations, wakeUps, limits } = this.parts;
+    const { operations, wakeUps, limits, refusals } = this.parts;
     const { scheduler, attempt } = this.held.operation;
     const delayMs = Math.min(limits.firstRetryDelayMs * 2 ** (attempt - 1), limits.retryDelayMs);
-    await this.record(`interrupted, it will be tried again: ${messageOf(error)}`);
+    const isRefused = isRefusal(error);
+    refusals.note(scheduler, error);
+    await this.record(
+      isRefused
+        ? `the runtime refuses this worker (${limits.owner}), another may take it: ${messageOf(error)}`
+        : `interrupted, it will be tried again: ${messageOf(error)}`,
+    );
     await operations.release(this.held, delayMs);
     await wakeUps.ring('operations', scheduler, { delayMs });
-    this.logger.warn({ err: messageOf(error) }, 'operation interrupted; it will be tried again');
+    this.logger.warn(
+      { err: messageOf(error) },
+      isRefused
+        ? "operation given back: the runtime refuses this worker's credentials or rights"
+        : 'operation interrupted; it will be tried again',
+    );
     return false;
   }
 
@@ -346,10 +359,9 @@ export class OperationAttempt {
     );
   }
 
-  /** Whether trying again may help: something is away. */
+  /** Whether trying again may help: something is away, or refuses this process. */
   private isInterruption(error: unknown): boolean {
-    const isAway = error instanceof DomainError && error.kind === 'unavailable';
-    return isAway && this.held.operation.attempt < this.parts.limits.maxAttempts;
+    return mayPassLater(error) && this.held.operation.attempt < this.parts.limits.maxAttempts;
   }
 
   /** Nothing may be written then. */

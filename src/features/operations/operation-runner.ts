@@ -10,10 +10,9 @@ import { Slots } from '../slots';
 import { AttemptLimits } from './attempt-limits';
 import { ExecutorRegistry } from './executor';
 import { OperationAttempt, type AttemptParts } from './operation-attempt';
+import { Refusals } from './refusals';
 
 export class OperationRunnerOptions extends AttemptLimits {
-  /** Who this process is, in leases and log lines. Unique per process start. */
-  readonly owner!: string;
   /** Schedulers whose operations run side by side in this process. */
   readonly concurrency!: number;
 }
@@ -60,7 +59,9 @@ export class OperationRunner {
     private readonly options: OperationRunnerOptions,
   ) {
     this.slots = new Slots(options.concurrency);
-    this.parts = { operations, schedulers, unitOfWork, executors, wakeUps, metrics, logger, limits: options };
+    // Twice as long as the operation is put off at most: another worker comes first.
+    const refusals = new Refusals(2 * options.retryDelayMs);
+    this.parts = { operations, schedulers, unitOfWork, executors, wakeUps, metrics, logger, limits: options, refusals };
   }
 
   /**
@@ -106,9 +107,17 @@ export class OperationRunner {
   }
 
   private async drainAll(scheduler: string, draining: Draining): Promise<void> {
+    const { refusals, wakeUps } = this.parts;
+    const stepBackMs = refusals.stepBackMsOf(scheduler);
+    if (stepBackMs > 0) {
+      // Others find what is due by their sweeps. What waits for this very ring hears it when it is our turn again.
+      this.draining.delete(scheduler);
+      if (draining.rung) await wakeUps.ring('operations', scheduler, { delayMs: stepBackMs });
+      return;
+    }
     const mayHaveMore = await this.takeTurn(scheduler, draining);
     // Also for the rings that came during the turn.
-    if (mayHaveMore) await this.parts.wakeUps.ring('operations', scheduler, { delayMs: turnPauseMs });
+    if (mayHaveMore) await wakeUps.ring('operations', scheduler, { delayMs: turnPauseMs });
   }
 
   /** Whether it ended because others may have theirs, and not because nothing was left. */
@@ -119,7 +128,7 @@ export class OperationRunner {
         // Once per ring: what looks and waits again would be woken for ever.
         let wakeWaiting = draining.rung;
         draining.rung = false;
-        while (!this.stopping) {
+        while (!this.stopping && this.parts.refusals.stepBackMsOf(scheduler) === 0) {
           if (taken === operationsPerTurn) return true;
           const askedAt = performance.now();
           const held = await this.claim(scheduler, wakeWaiting);

@@ -58,3 +58,19 @@ ${next.map((line) => `    ${line}`).join('\n')}
   ${endsRooms ? 'Ctrl-C stops everything, rooms included.' : 'Ctrl-C stops everything but the rooms: they are pods, and stay.'}
 `;
 }
+
+/** The same for a log: where to call what. */
+export function welcomeFields(facts: WelcomeFacts): Record<string, string | boolean> {
+  return {
+    management_url: facts.managementUrl,
+    swagger_ui: `${facts.managementUrl}/docs`,
+    management_grpc: facts.managementGrpc,
+    rooms_url: facts.roomsUrl,
+    rooms_grpc: facts.roomsGrpc,
+    metrics_url: `${facts.internalUrl}/metrics`,
+    postgres: facts.postgres,
+    redis: facts.redis,
+    state_directory: facts.stateDirectory,
+    ends_rooms: facts.endsRooms,
+  };
+}

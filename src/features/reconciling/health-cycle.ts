@@ -1,9 +1,16 @@
 import { Injectable } from '@nestjs/common';
+import { asClause, counted } from '../../domain/phrases';
 import type { OperationDefinition, OperationInputs } from '../../domain/operation/operation';
-import { classifyRoom, limitsOfScheduler, type ExpiryReason, type RoomLimits } from '../../domain/room/classify-room';
+import {
+  classifyRoom,
+  isOverdueToGo,
+  limitsOfScheduler,
+  type ExpiryReason,
+  type RoomLimits,
+} from '../../domain/room/classify-room';
 import { isEmptyPlan, planHealthCycle, type HealthBlock, type HealthPlan } from '../../domain/room/plan-health-cycle';
 import { hasMatch } from '../../domain/room/room';
-import { nextStartAtMs } from '../../domain/room/start-back-off';
+import { describeEarlyEnds, nextStartAtMs } from '../../domain/room/start-back-off';
 import type { Scheduler } from '../../domain/scheduler/scheduler';
 import { Logger } from '../../ports/logger';
 import { Metrics } from '../../ports/metrics';
@@ -12,6 +19,7 @@ import { RoomStore, type FleetSnapshot } from '../../ports/room-store';
 import { SchedulerStore } from '../../ports/scheduler-store';
 import { WakeUps } from '../../ports/wake-ups';
 import { OperationsService } from '../operations/operations.service';
+import { ToldBlocks } from './told-blocks';
 
 export class HealthCycleOptions {
   readonly limits!: RoomLimits;
@@ -33,10 +41,17 @@ const actor = 'health_controller';
 const busyDelayMs = 1_000;
 
 /** What someone should know of, or act on; the other blocks are part of a normal day. */
-const blockLevels: Partial<Record<HealthBlock['code'], 'error' | 'warn'>> = {
-  mass_silence: 'error',
-  start_back_off: 'warn',
-};
+const blockLevels = { mass_silence: 'error', start_back_off: 'warn' } as const satisfies Partial<
+  Record<HealthBlock['code'], 'error' | 'warn'>
+>;
+type ToldBlock = keyof typeof blockLevels;
+const toldBlocks = Object.keys(blockLevels) as ToldBlock[];
+
+/**
+ * For how long a fleet that backs off is taken to do so still when this worker does not look again: twice the time after which
+ * somebody does, who may be another worker. Milliseconds.
+ */
+const backOffKnownForMs = 120_000;
 
 /**
  * Brings a scheduler's rooms to what they should be: gathers the facts, asks the planner once, orders the work.
@@ -44,6 +59,8 @@ const blockLevels: Partial<Record<HealthBlock['code'], 'error' | 'warn'>> = {
  */
 @Injectable()
 export class HealthCycle {
+  private readonly told = new ToldBlocks();
+
   constructor(
     private readonly schedulers: SchedulerStore,
     private readonly rooms: RoomStore,
@@ -62,7 +79,8 @@ export class HealthCycle {
    */
   async look(name: string): Promise<void> {
     const scheduler = await this.schedulers.getScheduler(name);
-    if (scheduler === null || !(await this.hasPlace(scheduler))) return;
+    if (scheduler === null) return this.told.forget(name);
+    if (!(await this.hasPlace(scheduler))) return;
     if (await this.operationStore.isBusy(name)) {
       // Its end does not always look again, and what rang must not wait for the periodic look.
       await this.wakeUps.ring('health', name, { delayMs: busyDelayMs });
@@ -126,18 +144,18 @@ export class HealthCycle {
       await order(
         'remove_rooms',
         { amount: roomIds.length, roomIds, reason: 'expired_room' },
-        `remove expired ${roomIds.length} rooms.`,
+        `remove expired ${counted(roomIds.length, 'room')}.`,
         expiryOf(plan),
       );
       if (plan.expiredBecause !== '') {
-        lines.push(`rooms did not come up in time, the runtime said of the last one: ${plan.expiredBecause}`);
+        lines.push(`rooms did not come up in time, the runtime said of the last one: ${asClause(plan.expiredBecause)}`);
       }
     }
     if (drainedIds.length > 0) {
       await order(
         'remove_rooms',
         { amount: drainedIds.length, roomIds: drainedIds, reason: 'drained' },
-        `remove ${drainedIds.length} drained rooms.`,
+        `remove ${counted(drainedIds.length, 'drained room')}.`,
         drainOf(plan),
       );
     }
@@ -145,19 +163,14 @@ export class HealthCycle {
       await order(
         'remove_rooms',
         { amount: removeIds.length, roomIds: removeIds, reason: 'scale_down' },
-        `remove ${removeIds.length} rooms.`,
+        `remove ${counted(removeIds.length, 'room')}.`,
         numbersOf(plan),
       );
       await this.schedulers.setLastDownscale(name, new Date());
     }
     if (add > 0) {
-      if (nextStartAtMs(earlyEnds, plan.desired ?? 0) !== null) {
-        const { count, lastReason } = earlyEnds;
-        lines.push(
-          `${count} rooms failed or ended right after their start, the last one because: ${lastReason || 'unknown'}`,
-        );
-      }
-      await order('add_rooms', { amount: add }, `add ${add} rooms.`, numbersOf(plan));
+      if (nextStartAtMs(earlyEnds, plan.desired ?? 0) !== null) lines.push(describeEarlyEnds(earlyEnds));
+      await order('add_rooms', { amount: add }, `add ${counted(add, 'room')}.`, numbersOf(plan));
     }
     return lines;
   }
@@ -173,6 +186,7 @@ export class HealthCycle {
 
   private async plan(scheduler: Scheduler): Promise<HealthPlan & LookFacts> {
     const fleet = await this.rooms.readFleet(scheduler.name);
+    const limits = limitsOfScheduler(this.options.limits, scheduler.definition);
     const plan = planHealthCycle({
       rooms: fleet.rooms,
       nowMs: fleet.nowMs,
@@ -181,33 +195,51 @@ export class HealthCycle {
       earlyEnds: fleet.earlyEnds,
       scheduler: { ...scheduler.definition, version: scheduler.version },
       lastDownscaleAtMs: scheduler.lastDownscaleAt?.getTime() ?? null,
-      limits: limitsOfScheduler(this.options.limits, scheduler.definition),
+      limits,
       addLimit: this.options.addLimit,
       removeLimit: this.options.removeLimit,
     });
-    this.report(scheduler, plan, fleet.nowMs);
+    this.report(scheduler, plan, fleet, limits);
     const late = new Set(plan.expired.flatMap(({ id, reason }) => (cameNotUp.has(reason) ? [id] : [])));
     const said = fleet.rooms.flatMap(({ id, instance }) => (late.has(id) ? [instance.description] : []));
     const expiredBecause = said.findLast((description) => description !== '') ?? '';
     return { ...plan, nowMs: fleet.nowMs, earlyEnds: fleet.earlyEnds, expiredBecause };
   }
 
-  private report(scheduler: Scheduler, plan: HealthPlan, nowMs: number): void {
+  private report(scheduler: Scheduler, plan: HealthPlan, fleet: FleetSnapshot, limits: RoomLimits): void {
+    const { rooms, nowMs } = fleet;
     if (plan.desired !== null && plan.available !== null) {
-      const ofReason = (reason: string): number => plan.expired.filter((room) => room.reason === reason).length;
+      // Not those of the plan: most of what hangs waits until it is asked again.
+      const going = rooms.filter(({ validation }) => !validation);
       this.metrics.healthPlanned(scheduler.name, scheduler.definition.game, {
         desired: plan.desired,
         available: plan.available,
-        terminationTimeouts: ofReason('deletion_timeout'),
-        properlyTerminated: ofReason('terminated'),
-        startsHeldForMs: plan.startsHeldUntilMs === null ? 0 : plan.startsHeldUntilMs - nowMs,
+        terminationTimeouts: going.filter((room) => isOverdueToGo(room, nowMs, limits)).length,
+        properlyTerminated: going.filter(({ status }) => status === 'terminated').length,
+        backsOffForMs: plan.backsOff ? Math.max(backOffKnownForMs, (plan.startsHeldUntilMs ?? 0) - nowMs) : 0,
       });
     }
-    for (const block of plan.blockedBy) {
-      const level = blockLevels[block.code] ?? 'debug';
-      this.logger[level]({ scheduler_name: scheduler.name, blocked_by: block.code }, block.detail);
+    this.tell(scheduler, plan, fleet.earlyEnds.lastReason);
+  }
+
+  private tell({ name }: Scheduler, { blockedBy, backsOff, desired }: HealthPlan, lastReason: string): void {
+    for (const { code, detail } of blockedBy) {
+      const reason = code === 'start_back_off' ? lastReason : '';
+      const level = isTold(code) && this.told.isNews(name, code, reason) ? blockLevels[code] : 'debug';
+      this.logger[level]({ scheduler_name: name, blocked_by: code }, detail);
+    }
+    // While the store is rebuilt nobody knows.
+    if (desired === null) return;
+    for (const code of toldBlocks) {
+      const goesOn = blockedBy.some((block) => block.code === code) || (code === 'start_back_off' && backsOff);
+      if (goesOn || !this.told.isOver(name, code)) continue;
+      this.logger.info({ scheduler_name: name, blocked_by: code }, 'this is not in the way of its rooms any more');
     }
   }
+}
+
+function isTold(code: HealthBlock['code']): code is ToldBlock {
+  return code in blockLevels;
 }
 
 function purposeOf(plan: HealthPlan & LookFacts): string {
@@ -222,16 +254,18 @@ function purposeOf(plan: HealthPlan & LookFacts): string {
 /** `2 rooms expired: ping_timeout, initialization_timeout (Unschedulable: no node has enough free resources: ...)`. */
 function expiryOf({ expired, expiredBecause }: HealthPlan & LookFacts): string {
   const reasons = [...new Set(expired.map(({ reason }) => reason))];
-  const because = expiredBecause === '' ? '' : ` (${expiredBecause})`;
-  return `${expired.length} rooms expired: ${reasons.join(', ')}${because}`;
+  const because = expiredBecause === '' ? '' : ` (${asClause(expiredBecause)})`;
+  return `${counted(expired.length, 'room')} expired: ${reasons.join(', ')}${because}`;
 }
 
 /** `2 rooms were drained, and are empty`. */
 function drainOf({ drainedIds }: HealthPlan): string {
-  return `${drainedIds.length} rooms were drained, and are empty`;
+  const [were, are] = drainedIds.length === 1 ? ['was', 'is'] : ['were', 'are'];
+  return `${counted(drainedIds.length, 'room')} ${were} drained, and ${are} empty`;
 }
 
 /** `2 rooms are available, 5 are wanted: roomsReplicas = 5`. */
 function numbersOf({ available, desired, formula }: HealthPlan): string {
-  return `${available ?? 0} rooms are available, ${desired ?? 0} are wanted: ${formula}`;
+  const [have, want] = [available ?? 0, desired ?? 0];
+  return `${counted(have, 'room')} ${have === 1 ? 'is' : 'are'} available, ${want} ${want === 1 ? 'is' : 'are'} wanted: ${formula}`;
 }

@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
-import { DomainError, messageOf } from '../../domain/errors';
+import { DomainError, mayPassLater, messageOf } from '../../domain/errors';
 import type { RemovalReason } from '../../domain/operation/operation';
+import { asClause } from '../../domain/phrases';
 import { wantedHostPorts } from '../../domain/room/choose-host-ports';
 import type { PortRange, Scheduler } from '../../domain/scheduler/scheduler';
 import { HostPortReservations } from '../../ports/host-port-reservations';
@@ -24,7 +25,7 @@ export interface EndedRooms {
   /** Left alone: a match runs there, or was on its way. */
   spared: string[];
   failed: { id: string; error: unknown }[];
-  /** The first of those failures that says that something is away: trying again may help. */
+  /** The first of those failures that says that something is away, or refuses this process: trying again may help. */
   away: DomainError | null;
 }
 
@@ -48,8 +49,9 @@ export class RoomLifecycle {
 
   /**
    * Starts a room, or finds that an earlier attempt of the same operation did. After a failure neither record, ports nor instance
-   * is left, unless something is away: then the same call, repeated, goes on from there. `ended_before`: an earlier attempt
-   * recorded it, or somebody ended it while it was being started; it is over, and is not started twice.
+   * is left, unless something is away, or refuses this process: then the same call, repeated, goes on from there.
+   * `ended_before`: an earlier attempt recorded it, or somebody ended it while it was being started; it is over, and is not
+   * started twice.
    * @throws what the runtime says, or `room.host_ports_exhausted`.
    */
   async startRoom(room: RoomToStart): Promise<'started' | 'ended_before'> {
@@ -81,7 +83,7 @@ export class RoomLifecycle {
       }
       return 'started';
     } catch (error) {
-      if (error instanceof DomainError && error.kind === 'unavailable') throw error;
+      if (mayPassLater(error)) throw error;
       if (created === 'exists' && (await this.hasInstance(room))) return 'started';
       await this.undoStart(room, error);
       throw error;
@@ -119,7 +121,7 @@ export class RoomLifecycle {
             ended.removed.push(id);
           } catch (error) {
             ended.failed.push({ id, error });
-            if (error instanceof DomainError && error.kind === 'unavailable') ended.away ??= error;
+            if (error instanceof DomainError && mayPassLater(error)) ended.away ??= error;
           }
         }),
       );
@@ -205,7 +207,7 @@ export class RoomLifecycle {
       throw new DomainError(
         cause instanceof DomainError ? cause.kind : 'internal',
         'room.start_failed',
-        `${messageOf(cause)}; and what was begun could not be undone: ${messageOf(error)}`,
+        `${asClause(messageOf(cause))}; and what was begun could not be undone: ${messageOf(error)}`,
         { cause },
       );
     }

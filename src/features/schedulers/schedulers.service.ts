@@ -13,10 +13,13 @@ import { versionChangeBlocks, type PlanBlock } from '../../domain/scheduler/plan
 import type { Scheduler, SchedulerDefinition, SchedulerVersion } from '../../domain/scheduler/scheduler';
 import { toV10Entity } from '../../domain/scheduler/scheduler-entity';
 import { schedulerNotFound } from '../../domain/scheduler/scheduler-not-found';
+import { mayShowAnotherState, shownState } from '../../domain/scheduler/shown-state';
 import {
+  validateNewScheduler,
   validateScheduler,
   validateSchedulerDetailed,
   validationMessage,
+  whyNeverRuns,
 } from '../../domain/scheduler/validate-scheduler';
 import { OperationStore, type NewOperation } from '../../ports/operation-store';
 import { RoomStore } from '../../ports/room-store';
@@ -42,6 +45,8 @@ interface VersionChangeRequest {
   compose: (scheduler: Scheduler) => NewVersion | Switch;
 }
 
+/** How long a reading of schedulers waits for the rooms' store, which may be away. Milliseconds. */
+const stateDeadlineMs = 500;
 /** A version change may end, and another one of a worker begin, between the look and the insert: so often at most. */
 const versionChangeTries = 5;
 
@@ -60,7 +65,7 @@ export class SchedulersService {
    * @throws DomainError `scheduler.invalid` with every failing rule, `scheduler.exists`.
    */
   async createScheduler(name: string, definition: SchedulerDefinition): Promise<Scheduler> {
-    assertValid(name, definition);
+    refuseFor(validateNewScheduler(name, definition));
     const scheduler = await this.unitOfWork.run(async () => {
       const created = await this.schedulers.createScheduler(name, definition);
       if (created === 'exists') {
@@ -83,11 +88,12 @@ export class SchedulersService {
   async getScheduler(name: string, version?: string): Promise<Scheduler> {
     const scheduler = await this.schedulers.getScheduler(name, version);
     if (scheduler === null) throw schedulerNotFound(name);
-    return scheduler;
+    return this.asShown(scheduler);
   }
 
-  listSchedulers(filter: SchedulerFilter): Promise<Scheduler[]> {
-    return this.schedulers.listSchedulers(filter);
+  async listSchedulers(filter: SchedulerFilter): Promise<Scheduler[]> {
+    const schedulers = await this.schedulers.listSchedulers(filter);
+    return Promise.all(schedulers.map((scheduler) => this.asShown(scheduler)));
   }
 
   /**
@@ -106,7 +112,7 @@ export class SchedulersService {
    *   `scheduler.not_found`.
    */
   async createNewVersion(name: string, definition: SchedulerDefinition): Promise<{ operationId: string }> {
-    assertValid(name, definition);
+    refuseFor(validateScheduler(name, definition));
     return this.changeVersion(name, {
       refusal: 'cannot create new scheduler version',
       unknown: noSchedulerForVersion,
@@ -134,9 +140,12 @@ export class SchedulersService {
 
   /**
    * Orders a switch to a version; empty means the newest. An unknown one is accepted, and its operation ends in error (v10).
-   * @throws DomainError `scheduler.terminating`, `scheduler.version_change_open`, `scheduler.not_found`.
+   * @throws DomainError `scheduler.invalid` for a version of which no room can ever be made (v10's and older ones may be
+   *   such), `scheduler.terminating`, `scheduler.version_change_open`, `scheduler.not_found`.
    */
-  switchActiveVersion(name: string, version: string): Promise<{ operationId: string }> {
+  async switchActiveVersion(name: string, version: string): Promise<{ operationId: string }> {
+    const stored = await this.findVersion(name, version);
+    if (stored !== null) refuseFor(whyNeverRuns(name, stored.definition));
     return this.changeVersion(name, {
       refusal: 'cannot switch active version',
       compose: () => ({
@@ -183,8 +192,31 @@ export class SchedulersService {
   async describeFleets(game?: string): Promise<{ scheduler: Scheduler; counts: FleetCounts }[]> {
     const schedulers = await this.schedulers.listSchedulers(game === undefined ? {} : { game });
     return Promise.all(
-      schedulers.map(async (scheduler) => ({ scheduler, counts: await this.rooms.countFleet(scheduler.name) })),
+      schedulers.map(async (scheduler) => {
+        const counts = await this.rooms.countFleet(scheduler.name);
+        return { scheduler: await this.withStateOf(scheduler, counts), counts };
+      }),
     );
+  }
+
+  /** With the state that its rooms give it; with the stored one where the rooms' store does not say soon: it is no part of the scheduler. */
+  private async asShown(scheduler: Scheduler): Promise<Scheduler> {
+    if (scheduler.state !== 'in-sync') return scheduler;
+    const shown = (async () => this.withStateOf(scheduler, await this.rooms.countFleet(scheduler.name)))();
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<Scheduler>((resolve) => (timer = setTimeout(() => resolve(scheduler), stateDeadlineMs)));
+    try {
+      return await Promise.race([shown, late]);
+    } catch {
+      return scheduler;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  private async withStateOf(scheduler: Scheduler, counts: FleetCounts): Promise<Scheduler> {
+    if (!mayShowAnotherState(scheduler, counts)) return scheduler;
+    return { ...scheduler, state: shownState(scheduler, counts, await this.rooms.readEarlyEnds(scheduler.name)) };
   }
 
   /** Look and insert in one transaction; the index of open version changes has the last word, whoever else inserts. */
@@ -210,6 +242,12 @@ export class SchedulersService {
     });
     await this.operations.announce(name);
     return { operationId };
+  }
+
+  /** The newest for an empty version; null for an unknown one. */
+  private async findVersion(name: string, version: string): Promise<Scheduler | null> {
+    const wanted = version === '' ? (await this.schedulers.listVersions(name))[0]?.version : version;
+    return wanted === undefined ? null : this.schedulers.getScheduler(name, wanted);
   }
 
   /** One that deletes this scheduler, not a former one of its name: that one has only its end to write. */
@@ -270,8 +308,7 @@ function reasonOf(request: 'new version' | 'PATCH', fields: string[]): string {
   return `${request}${request === 'PATCH' ? '' : ' with changes'} of ${fields.join(', ')}`;
 }
 
-function assertValid(name: string, definition: SchedulerDefinition): void {
-  const problems = validateScheduler(name, definition);
+function refuseFor(problems: readonly string[]): void {
   if (problems.length === 0) return;
   throw new DomainError('invalid_argument', 'scheduler.invalid', validationMessage(problems), {
     details: { problems },

@@ -30,6 +30,16 @@ describe('the counts of failed instances', () => {
     expect(counted).toEqual(['arena: image_pull', 'arena: crash_loop', 'arena: image_pull', 'other: image_pull']);
   });
 
+  it('have restarts beside what the instance says, and ends that nobody here asked for', () => {
+    const lastEnd = { container: 'game', exitCode: 137, reason: 'OOMKilled', atMs: null };
+    const restarted = { ...room, status: 'ready', description: '', restarts: { count: 1, lastEnd } } as const;
+    counts.note(restarted, news);
+    counts.note({ ...restarted, restarts: { count: 2, lastEnd } }, news);
+    counts.noteUnaskedEnd(room, 'deleted by someone else, not by this Maestro');
+    counts.noteUnaskedEnd(room, '');
+    expect(counted).toEqual(['arena: oom_killed', 'arena: deleted']);
+  });
+
   it('leave out what was known before, also when it is said again', () => {
     counts.note(room, { isNews: false });
     counts.note(room, news);

@@ -1,5 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { messageOf } from '../../domain/errors';
+import { wordsOfUnaskedEnd } from '../../domain/room/failure-reason';
+import { printContainerEnd } from '../../domain/room/print-container-end';
 import type { Instance, RoomStatus } from '../../domain/room/room';
 import { HostPortReservations } from '../../ports/host-port-reservations';
 import { Logger } from '../../ports/logger';
@@ -16,6 +18,7 @@ import { FailureCounts } from './failure-counts';
 import { HostPortDrift } from './host-port-drift';
 import { instanceKey } from './instance-key';
 import { Reconciliation } from './reconciliation';
+import { SchedulerDeletions } from './scheduler-deletions';
 import { UnplacedRooms } from './unplaced-rooms';
 
 export class InstanceWatchOptions {
@@ -48,6 +51,7 @@ export class InstanceWatch {
   private wasSynced = false;
   private readonly failures: FailureCounts;
   private readonly unplaced: UnplacedRooms;
+  private readonly deletions: SchedulerDeletions;
 
   constructor(
     private readonly runtime: Runtime,
@@ -62,6 +66,7 @@ export class InstanceWatch {
     private readonly options: InstanceWatchOptions,
   ) {
     this.failures = new FailureCounts(metrics);
+    this.deletions = new SchedulerDeletions(operations);
     const { hostPortPatienceMs: patienceMs } = options;
     this.unplaced = new UnplacedRooms(runtime, rooms, hostPorts, logger, { patienceMs });
   }
@@ -239,22 +244,48 @@ export class InstanceWatch {
       await this.hostPorts.hold([{ scheduler, id, pool: await this.poolOf(scheduler), ports }]);
       return isLeft ? 'updated' : 'added';
     }
-    const reason = this.unplaced.reasonOf(instance) ?? instance.description;
-    const [{ existed }] = await Promise.all([
-      this.rooms.endRoom(instance.scheduler, instance.id, reason),
-      this.hostPorts.release([instance]),
+    const because = this.unplaced.reasonOf(instance) ?? instance.description;
+    const unasked = await this.wordsIfUnasked(instance);
+    const [{ existed, reason, isUnasked }] = await Promise.all([
+      this.rooms.endRoom(instance.scheduler, instance.id, because, unasked),
+      this.leavePorts(instance),
     ]);
-    if (existed) {
-      // One that ends without having failed before says so only here.
-      if ((await this.settings.find(instance.scheduler)) !== null) this.failures.note(instance, { isNews: true });
-      this.logger.info({ scheduler_name: instance.scheduler, room_id: instance.id, reason }, 'a room ended');
-    }
+    if (existed) await this.tellOfEnd(instance, reason, isUnasked);
     this.failures.forget(instance);
     this.unplaced.forget(instance);
     // Also when there was no record: an earlier try may have removed it, and its answer been lost.
     await this.wakeUps.ring(instance.validation ? 'operations' : 'health', instance.scheduler);
     if (!instance.validation && instance.status === 'terminating') await this.announceIfLast(instance.scheduler);
     return 'deleted';
+  }
+
+  private async tellOfEnd(instance: RuntimeInstance, reason: string, isUnasked: boolean): Promise<void> {
+    const { scheduler, id } = instance;
+    if ((await this.settings.find(scheduler)) !== null) {
+      // One that ends without having failed before says so only here.
+      this.failures.note(instance, { isNews: true });
+      if (isUnasked) this.failures.noteUnaskedEnd(instance, reason);
+    }
+    const ids = { scheduler_name: scheduler, room_id: id };
+    if (instance.ending === 'disowned') {
+      this.logger.warn(
+        { ...ids, reason },
+        'the instance of a room is not marked as ours any more: its record is gone, and what may still run there is left alone',
+      );
+    } else if (isUnasked) this.logger.warn({ ...ids, reason }, 'the instance of a room was ended by someone else');
+    else this.logger.info({ ...ids, reason }, 'a room ended');
+  }
+
+  /** What runs on, though it is not ours any more, uses its ports still: until its time is over they are given last. */
+  private leavePorts(instance: RuntimeInstance): Promise<void> {
+    return instance.ending === 'disowned' ? this.hostPorts.refuse(instance) : this.hostPorts.release([instance]);
+  }
+
+  /** What is said of an instance that somebody ends, unless it was us; empty where it is known that we did, or that nobody does. */
+  private async wordsIfUnasked({ scheduler, ending, status, description }: RuntimeInstance): Promise<string> {
+    if (ending === undefined || status !== 'terminating') return '';
+    // A deleted scheduler takes its instances along: no room of it is asked by itself.
+    return (await this.deletions.isUnderWay(scheduler)) ? '' : wordsOfUnaskedEnd(description);
   }
 
   /** A deletion waits for the end of them all: one look after the last is what it needs, not one after each of thousands. */
@@ -272,7 +303,7 @@ export class InstanceWatch {
       instance,
       { maxMatches: settings?.maxMatches ?? 1 },
       // What belongs to no scheduler of ours is the comparison's to judge, with a second look.
-      { adopt: settings !== null, authoritative },
+      { adopt: settings !== null, authoritative, unasked: await this.wordsIfUnasked(instance) },
     );
     if (outcome.outcome === 'adopted') {
       this.metrics.driftRepaired('instance_adopted', 1);
@@ -280,12 +311,23 @@ export class InstanceWatch {
     }
     const isApplied = outcome.outcome === 'applied';
     if (settings !== null && (isApplied || outcome.outcome === 'adopted')) {
-      const wasKnown = isListed && isApplied && outcome.from === outcome.to;
+      const hasRestarted = isApplied && outcome.hasRestarted === true;
+      const wasKnown = isListed && isApplied && outcome.from === outcome.to && !hasRestarted;
       this.failures.note(instance, { isNews: !wasKnown });
       this.unplaced.note(instance, Date.now());
+      if (hasRestarted) this.tellOfRestart(instance);
     }
     if (isApplied && outcome.from !== outcome.to) await this.announce(instance, outcome.to);
     return outcome;
+  }
+
+  private tellOfRestart({ scheduler, id, restarts }: Instance): void {
+    const lastEnd = restarts?.lastEnd ?? null;
+    const reason = lastEnd === null ? '' : printContainerEnd(lastEnd);
+    this.logger.warn(
+      { scheduler_name: scheduler, room_id: id, restarts: restarts?.count, reason },
+      'a container of a room ended and was started again',
+    );
   }
 
   /** Of the active version: which placement an older room had is not known any more. Rooms of unknown schedulers go soon. */

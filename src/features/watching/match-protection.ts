@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { DomainError, messageOf } from '../../domain/errors';
-import { protectMatches } from '../../domain/room/protect-matches';
+import { protectMatches, type ProtectionPlan } from '../../domain/room/protect-matches';
 import { Logger } from '../../ports/logger';
 import { LoopLeases } from '../../ports/loop-leases';
 import { Metrics, type ProtectionChange } from '../../ports/metrics';
@@ -23,6 +23,8 @@ export class MatchProtectionOptions {
   readonly releaseDelayMs!: number;
   /** How often the budget of a scheduler is lowered at most. Milliseconds. */
   readonly budgetIntervalMs!: number;
+  /** How often the budget of a scheduler with matches is set again, in case somebody removed it: at least so far apart. Milliseconds. */
+  readonly budgetRefreshMs!: number;
   /** How often all rooms are compared with all instances. Milliseconds. */
   readonly compareIntervalMs!: number;
   /** How soon what failed is looked at again, and how far apart whole lists are at least, whatever asks for them. Milliseconds. */
@@ -36,6 +38,8 @@ const schedulersAtOnce = 4;
 const roomsAtOnce = 8;
 /** Fleets that a comparison reads side by side. */
 const fleetsAtOnce = 8;
+/** How much of all calls may only make sure of budgets. */
+const shareOfRefreshes = 1 / 4;
 /** How often it is looked whether something is due, where nothing rings. Milliseconds. */
 const lookIntervalMs = 500;
 
@@ -135,10 +139,18 @@ class ProtectionSession {
     return Math.max(this.compareDueMs, this.listedAtMs + this.options.compareRetryMs);
   }
 
+  /** However many schedulers there are, most calls are left for what changes. */
+  private get budgetRefreshMs(): number {
+    const { budgetRefreshMs, callsPerSecond } = this.options;
+    return Math.max(budgetRefreshMs, (this.schedulers.size * 1_000) / (callsPerSecond * shareOfRefreshes));
+  }
+
   private of(scheduler: string): SchedulerProtection {
     let protection = this.schedulers.get(scheduler);
     if (protection === undefined) {
-      protection = new SchedulerProtection(this.options);
+      const { releaseDelayMs, budgetIntervalMs } = this.options;
+      const budgetRefreshMs = (): number => this.budgetRefreshMs;
+      protection = new SchedulerProtection({ releaseDelayMs, budgetIntervalMs, budgetRefreshMs });
       this.schedulers.set(scheduler, protection);
     }
     return protection;
@@ -205,6 +217,7 @@ class ProtectionSession {
       nowMs,
       adoptionHoldMs: this.options.adoptionHoldMs,
     });
+    this.hold(protection, plan);
     // A record ends with its instance.
     if (!rebuilding) for (const id of ids) if (!rooms.has(id)) protection.released(id);
     if (plan.protect.length > 0 && protection.isBudgetBelow(plan.budget.during, performance.now())) {
@@ -222,6 +235,11 @@ class ProtectionSession {
       );
     }
     return failed;
+  }
+
+  private hold(protection: SchedulerProtection, { held }: ProtectionPlan): void {
+    const now = performance.now();
+    for (const { id, forMs } of held) protection.holdUntil(id, now + forMs);
   }
 
   /** False when the call failed. */
@@ -395,6 +413,7 @@ class ProtectionSession {
       const now = performance.now();
       for (const id of plan.protect) protection.hear(id, true, now);
       for (const id of plan.release) protection.hear(id, false, now);
+      this.hold(protection, plan);
       return !fleet.rebuilding;
     } catch (error) {
       this.failed(scheduler, protection, error);

@@ -18,6 +18,9 @@ export const creationDeadlineMs = 90_000;
 /** Instances that are deleted side by side: each deletion may wait long for its answer. */
 const parallelDeletions = 5;
 
+/** Said of a room whose instance was gone, or not marked as ours any more, before anybody heard of it. */
+const missingWords = 'no instance of it was found any more';
+
 /** Why an instance should not be there, with what is said when it was deleted. */
 const strays = {
   unknown_scheduler: {
@@ -149,7 +152,7 @@ export class Reconciliation {
           missingSinceMs.set(key, sinceMs);
           continue;
         }
-        await Promise.all([this.rooms.endRoom(scheduler, room.id), this.hostPorts.release([room])]);
+        await Promise.all([this.rooms.endRoom(scheduler, room.id, missingWords), this.hostPorts.release([room])]);
         touched.add(scheduler);
         this.metrics.driftRepaired('room_without_instance', 1);
         this.logger.info({ scheduler_name: scheduler, room_id: room.id }, 'a room without instance was removed');
@@ -210,6 +213,8 @@ export class Reconciliation {
     const { drift, message } = strays[stray];
     const reason = stray === 'room_ended' && validation ? strays.validation_over.reason : strays[stray].reason;
     try {
+      // Where it has a record, nobody is to believe that somebody else ended it.
+      if (stray === 'validation_over') await this.rooms.terminateRooms(scheduler, [id], { reason });
       await this.runtime.deleteInstance(scheduler, id, reason);
       this.metrics.driftRepaired(drift, 1);
       this.logger.warn({ scheduler_name: scheduler, room_id: id }, message);

@@ -4,7 +4,11 @@ describe('SchedulerProtection', () => {
   let protection: SchedulerProtection;
 
   beforeEach(() => {
-    protection = new SchedulerProtection({ releaseDelayMs: 10_000, budgetIntervalMs: 60_000 });
+    protection = new SchedulerProtection({
+      releaseDelayMs: 10_000,
+      budgetIntervalMs: 60_000,
+      budgetRefreshMs: () => 90_000,
+    });
   });
 
   const listed = (...ids: string[]) => {
@@ -103,9 +107,9 @@ describe('SchedulerProtection', () => {
     expect([protection.isBudgetBelow(5, 1), protection.isBudgetBelow(6, 1)]).toEqual([false, true]);
     expect([protection.dueBudget(59_999), protection.dueBudget(60_000)]).toEqual([null, 3]);
     protection.budgetIs(3, 60_000);
-    expect(protection.dueBudget(200_000)).toBeNull();
+    expect(protection.dueBudget(149_999)).toBeNull();
     listed('room-1', 'room-2');
-    expect(protection.dueBudget(200_000)).toBe(3);
+    expect(protection.dueBudget(149_999)).toBe(3);
   });
 
   it('asks a runtime that takes no budget again after an interval', () => {
@@ -113,6 +117,31 @@ describe('SchedulerProtection', () => {
     protection.budgetRefused(0);
     expect([protection.isBudgetBelow(9, 59_999), protection.isBudgetBelow(9, 60_000)]).toEqual([false, true]);
     expect([protection.dueBudget(59_999), protection.dueBudget(60_000)]).toEqual([null, 1]);
+  });
+
+  it('makes sure of a budget that keeps something now and then, and of none that keeps nothing', () => {
+    listed('room-1');
+    protection.budgetIs(1, 0);
+    expect([89_999, 90_000].map((nowMs) => protection.dueBudget(nowMs))).toEqual([null, 1]);
+    expect(protection.urgency(90_000)).toBe(Infinity);
+    protection.released('room-1');
+    protection.budgetIs(0, 100_000);
+    expect(protection.dueBudget(10_000_000)).toBeNull();
+  });
+
+  it('looks at a room that is held when its time is over, though nothing is heard of it', () => {
+    listed('room-1', 'room-2', 'room-3');
+    protection.budgetIs(3, 0);
+    protection.holdUntil('room-2', 30_000);
+    protection.holdUntil('room-1', 20_000);
+    protection.holdUntil('room-3', 20_000);
+    protection.hear('room-3', true, 5);
+    expect([19_999, 20_000].map((nowMs) => protection.urgency(nowMs))).toEqual([null, Infinity]);
+    expect(protection.take(100, 20_000)).toEqual([]);
+    expect(protection.urgency(29_999)).toBeNull();
+    expect(work(30_000)).toEqual(['room-1']);
+    expect(work(40_000)).toEqual(['room-2']);
+    expect(protection.isProtected('room-3')).toBe(true);
   });
 
   it('rests longer and longer while calls fail, counts those that fail together once, and not after one that worked', () => {

@@ -2,6 +2,8 @@
 export interface ProtectionTimes {
   readonly releaseDelayMs: number;
   readonly budgetIntervalMs: number;
+  /** So long after it was set, a budget that keeps anything is set again: somebody else may have removed it. */
+  readonly budgetRefreshMs: () => number;
 }
 
 const firstRestMs = 500;
@@ -26,6 +28,9 @@ export class SchedulerProtection {
   private readonly toProtect = new Map<string, number>();
   /** Rooms that seem to have none any more, from when on they are released. */
   private readonly toRelease = new Map<string, number>();
+  /** Rooms that may have players on their way, and until when. */
+  private readonly held = new Map<string, number>();
+  private heldDueMs = Infinity;
   private readonly inHand = new Map<string, InHand>();
   /** What became of instances since the list was asked for that is compared next. */
   private readonly news = new Set<string>();
@@ -59,6 +64,7 @@ export class SchedulerProtection {
       inHand.heard = hasMatch;
       return;
     }
+    this.held.delete(id);
     if (hasMatch) {
       this.toRelease.delete(id);
       if (this.told.get(id) !== true && !this.toProtect.has(id)) this.toProtect.set(id, nowMs);
@@ -69,8 +75,15 @@ export class SchedulerProtection {
     if (this.told.has(id) && !this.toRelease.has(id)) this.toRelease.set(id, nowMs + this.times.releaseDelayMs);
   }
 
+  /** It stays as it is until then, and is looked at after that, whatever is heard of it before: nothing may be. */
+  holdUntil(id: string, untilMs: number): void {
+    this.held.set(id, untilMs);
+    this.heldDueMs = Math.min(this.heldDueMs, untilMs);
+  }
+
   /** Takes in hand what to look at now, at most `most` rooms, protections first. */
   take(most: number, nowMs: number): string[] {
+    this.letGo(nowMs);
     for (const [id, sinceMs] of this.toProtect) {
       if (this.inHand.size >= most) break;
       this.inHand.set(id, { sinceMs, heard: null });
@@ -117,6 +130,7 @@ export class SchedulerProtection {
   /** It may be moved, or is gone. */
   released(id: string): void {
     this.told.delete(id);
+    this.held.delete(id);
     this.news.add(id);
   }
 
@@ -144,11 +158,12 @@ export class SchedulerProtection {
     this.isBudgetRefused = true;
   }
 
-  /** What the budget is to be lowered to, or made sure of; null when there is nothing to do now. */
+  /** What the budget is to be lowered to, or made sure of now and then; null when there is nothing to do now. */
   dueBudget(nowMs: number): number | null {
     if (nowMs < this.budgetAtMs + this.times.budgetIntervalMs) return null;
     const wanted = this.count();
-    return this.budget === wanted ? null : wanted;
+    if (this.budget !== wanted) return wanted;
+    return wanted > 0 && nowMs >= this.budgetAtMs + this.times.budgetRefreshMs() ? wanted : null;
   }
 
   /** From now on what a list shows of an instance may be older than what is known here. */
@@ -189,7 +204,8 @@ export class SchedulerProtection {
     if (waiting !== undefined) return waiting;
     if (!this.hasList) return null;
     const due = first(this.toRelease);
-    const hasWork = (due !== undefined && due <= nowMs) || this.dueBudget(nowMs) !== null;
+    const isDue = (due !== undefined && due <= nowMs) || this.heldDueMs <= nowMs;
+    const hasWork = isDue || this.dueBudget(nowMs) !== null;
     return hasWork ? Infinity : null;
   }
 
@@ -203,6 +219,16 @@ export class SchedulerProtection {
     const inHand = [...this.inHand.values()].map(({ sinceMs }) => sinceMs ?? Infinity);
     const sinceMs = Math.min(first(this.toProtect) ?? Infinity, ...inHand);
     return { count, sinceMs: sinceMs === Infinity ? null : sinceMs };
+  }
+
+  /** Those whose hold is over wait for their release, as others whose match is over. */
+  private letGo(nowMs: number): void {
+    if (this.heldDueMs > nowMs) return;
+    this.heldDueMs = Infinity;
+    for (const [id, untilMs] of [...this.held]) {
+      if (untilMs <= nowMs) this.hear(id, false, nowMs);
+      else this.heldDueMs = Math.min(this.heldDueMs, untilMs);
+    }
   }
 
   private count(): number {

@@ -52,7 +52,10 @@ export interface paths {
     put: operations['SwitchActiveVersion'];
     /** Starts an operation that replaces the whole definition with a new version. */
     post: operations['NewSchedulerVersion'];
-    /** Starts an operation that removes a scheduler and all of its rooms. */
+    /**
+     * Starts an operation that removes a scheduler and all of its rooms. On Kubernetes its namespace goes too, with all that is in it,
+     *     unless it was taken over or pods of others are in it: then it is left standing, and the operation's history says why.
+     */
     delete: operations['DeleteScheduler'];
     options?: never;
     head?: never;
@@ -313,7 +316,7 @@ export interface components {
        */
       name: string;
       /**
-       * @description Image to run. The local runtime ignores it and runs `command`. Required.
+       * @description Image to run, without white space. The local runtime ignores it and runs `command`. Required.
        * @example ghcr.io/example/arena:1.4.2
        */
       image: string;
@@ -333,7 +336,7 @@ export interface components {
       command?: string[];
       /** @description Environment variables, in order. Maestro adds MAESTRO_SCHEDULER_NAME, MAESTRO_ROOM_ID, MAESTRO_ROOMS_API_URL and MAESTRO_ROOMS_GRPC_ADDRESS after them, which therefore win. Default: none. */
       environment?: components['schemas']['ContainerEnvironment'][];
-      /** @description What one room reserves. Required. */
+      /** @description What one room reserves: of neither more than `limits` says. Required. */
       requests: components['schemas']['ContainerResources'];
       /** @description What one room may use at most. Required. */
       limits: components['schemas']['ContainerResources'];
@@ -343,7 +346,7 @@ export interface components {
     /** @description An environment variable: a value, or where to take it from. If both are given, the value wins; of two sources, the secret. */
     ContainerEnvironment: {
       /**
-       * @description Name of the variable. Required.
+       * @description Name of the variable: printable ASCII characters other than '='. Before Kubernetes 1.32, clusters take letters, digits, '-', '_' and '.' only, with no digit first. Required.
        * @example GAME_MODE
        */
       name: string;
@@ -365,7 +368,7 @@ export interface components {
     /** @description A field of the instance. */
     ContainerEnvironmentValueFromFieldRef: {
       /**
-       * @description Path of the field, in Kubernetes' notation. Required.
+       * @description Path of the field, in Kubernetes' notation: metadata.name, .namespace, .uid, .labels['KEY'] or .annotations['KEY'], spec.nodeName or .serviceAccountName, status.hostIP, .hostIPs (since Kubernetes 1.28), .podIP or .podIPs. Required.
        * @example metadata.name
        */
       fieldPath: string;
@@ -373,12 +376,12 @@ export interface components {
     /** @description A key of a secret. */
     ContainerEnvironmentValueFromSecretKeyRef: {
       /**
-       * @description Name of the secret. Required.
+       * @description Name of the secret: at most 253 characters of a-z, 0-9, '-' and '.' (RFC 1123). Required.
        * @example game-credentials
        */
       name: string;
       /**
-       * @description Key within the secret. Required.
+       * @description Key within the secret: at most 253 letters, digits, '-', '_' or '.', and neither '.' nor with '..' in front. Required.
        * @example api-token
        */
       key: string;
@@ -427,7 +430,7 @@ export interface components {
     /** @description A new scheduler. */
     CreateSchedulerRequest: {
       /**
-       * @description Name of the scheduler; on Kubernetes also its namespace. Never changes. Required. Limits: 1 to 63 characters of a-z, 0-9 and '-', starting and ending with a letter or digit (RFC 1123).
+       * @description Name of the scheduler; on Kubernetes also its namespace. Never changes. None of the namespaces that every cluster has (default, kube-system, kube-public, kube-node-lease). Required. Limits: 1 to 63 characters of a-z, 0-9 and '-', starting and ending with a letter or digit (RFC 1123).
        * @example arena-eu
        */
       name: string;
@@ -457,7 +460,7 @@ export interface components {
       /** @description Where events are sent. Default: nowhere. */
       forwarders?: components['schemas']['Forwarder'][];
       /**
-       * @description Annotations of its instances. Default: none.
+       * @description Annotations of its instances, of forms that Kubernetes takes; 256 KiB in all, with Maestro's own. Default: none.
        * @example {
        *       "team": "arena"
        *     }
@@ -466,7 +469,7 @@ export interface components {
         [key: string]: string;
       };
       /**
-       * @description Labels of its instances. Default: none.
+       * @description Labels of its instances, of forms that Kubernetes takes. Default: none.
        * @example {
        *       "tier": "production"
        *     }
@@ -669,6 +672,10 @@ export interface components {
       allocations: components['schemas']['RoomAllocation'][];
       /** @description The last changes of its status, newest first; at most 10. */
       transitions: components['schemas']['RoomTransition'][];
+      /** @description How often the runtime started its containers again; absent while it never did. */
+      restarts?: components['schemas']['RoomRestarts'];
+      /** @description How often Maestro asked its instance to end; absent while it did not. */
+      endRequests?: components['schemas']['RoomEndRequests'];
     };
     /** @description Which scheduler to get. */
     GetSchedulerRequest: {
@@ -938,7 +945,7 @@ export interface components {
       /** @description Where events are sent. Default: nowhere. */
       forwarders?: components['schemas']['Forwarder'][];
       /**
-       * @description Annotations of its instances. Default: none.
+       * @description Annotations of its instances, of forms that Kubernetes takes; 256 KiB in all, with Maestro's own. Default: none.
        * @example {
        *       "team": "arena"
        *     }
@@ -947,7 +954,7 @@ export interface components {
         [key: string]: string;
       };
       /**
-       * @description Labels of its instances. Default: none.
+       * @description Labels of its instances, of forms that Kubernetes takes. Default: none.
        * @example {
        *       "tier": "production"
        *     }
@@ -1483,6 +1490,21 @@ export interface components {
        */
       expiresAt?: string;
     };
+    /** @description How a room was asked to end. */
+    RoomEndRequests: {
+      /**
+       * Format: int32
+       * @description How often.
+       * @example 2
+       */
+      count: number;
+      /**
+       * Format: date-time
+       * @description When last.
+       * @example 2026-05-01T10:00:00.123Z
+       */
+      lastAt: string | null;
+    };
     /** @description Keeps a share of the rooms free. */
     RoomOccupancy: {
       /**
@@ -1517,6 +1539,37 @@ export interface components {
        * @example 40123
        */
       port: number;
+    };
+    /** @description Containers of a room that were started again. */
+    RoomRestarts: {
+      /**
+       * Format: int32
+       * @description Starts beyond the first, of all its containers together.
+       * @example 3
+       */
+      count: number;
+      /**
+       * @description The container that ended last; empty when nobody remembers.
+       * @example game
+       */
+      container: string;
+      /**
+       * Format: int32
+       * @description The code that it ended with; absent when nobody remembers.
+       * @example 137
+       */
+      exitCode?: number;
+      /**
+       * @description The runtime's word for why it ended.
+       * @example OOMKilled
+       */
+      reason: string;
+      /**
+       * Format: date-time
+       * @description When it ended.
+       * @example 2026-05-01T10:00:00Z
+       */
+      endedAt?: string;
     };
     /** @description One change of a room's status. */
     RoomTransition: {
@@ -1752,12 +1805,12 @@ export interface components {
       /** @description The containers of a room; at least one. Required. */
       containers: components['schemas']['Container'][];
       /**
-       * @description Toleration of a dedicated node group. Default: none.
+       * @description Toleration of a dedicated node group: the value of its taint `dedicated`. At most 63 letters, digits, '-', '_' or '.', beginning and ending with a letter or digit. Default: none.
        * @example game-rooms
        */
       toleration?: string;
       /**
-       * @description Affinity to a dedicated node group. Default: none.
+       * @description Affinity to a dedicated node group: the label that is `true` on its nodes. Like a toleration, which may follow a domain and '/'. Default: none.
        * @example game-rooms
        */
       affinity?: string;
@@ -1776,7 +1829,7 @@ export interface components {
        */
       schedulerName?: string;
       /**
-       * @description The version to make active. Default: the newest.
+       * @description The version to make active: one of which rooms can be made. Default: the newest.
        * @example v1.0.0
        */
       version?: string;

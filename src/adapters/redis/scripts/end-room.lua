@@ -1,9 +1,9 @@
 -- Input:  KEYS all (room-keys.ts)
---         ARGV scheduler, id, reason
--- Output: {existed (0|1), validation (0|1)}
+--         ARGV scheduler, id, reason, unasked ('' = nobody ended it; else the reason if nobody here asked for that)
+-- Output: {existed (0|1), validation (0|1), reason, unasked (0|1)}
 -- Atomic because: between the record's end and the tombstone a late message could make the room anew.
 
-local id, reason = ARGV[2], brief(ARGV[3])
+local id, reason, unasked = ARGV[2], brief(ARGV[3]), brief(ARGV[4])
 local now = nowMs()
 redis.call('ZREMRANGEBYSCORE', ENDED, '-inf', digits(now - TOMBSTONE_MS))
 redis.call('ZADD', ENDED, 'NX', digits(now), id)
@@ -11,11 +11,18 @@ redis.call('ZADD', ENDED, 'NX', digits(now), id)
 redis.call('PEXPIRE', ENDED, digits(TOMBSTONE_MS))
 local room = loadRoom(id)
 if not room then
-  return { 0, 0 }
+  return { 0, 0, '', 0 }
+end
+local isUnasked = unasked ~= '' and (room.unasked or not isLeaving(room))
+if isUnasked then
+  reason = room.unasked or unasked
 end
 -- A failed room was noted when it failed; one that was leaving did not end early.
-if room.status ~= STATUS_TERMINATING and room.status ~= STATUS_TERMINATED and room.status ~= STATUS_ERROR then
+if not isLeaving(room) and room.status ~= STATUS_ERROR then
   noteEarlyEnd(room, room.status, reason, now)
+end
+if room.host or room.hadPlace then
+  noteLost(room, now)
 end
 if room.validation and reason ~= '' then
   redis.call('HSET', END_REASONS, id, reason)
@@ -25,4 +32,4 @@ if room.status ~= STATUS_TERMINATED then
   announce(room, room.status, STATUS_TERMINATED, now, 'instance', reason)
 end
 removeRoom(room)
-return { 1, room.validation and 1 or 0 }
+return { 1, room.validation and 1 or 0, reason, isUnasked and 1 or 0 }

@@ -7,7 +7,7 @@
 local ROOMS, COUNTS, BY_STATUS, METADATA, TRANSITIONS, HOSTS = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local FREE, ALLOCATIONS, WAITING, EVENTS, RESYNCS, ALLOCATION_TIMES = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12]
 local IDS, ENDED, EARLY_ENDS, END_REASONS = KEYS[13], KEYS[14], KEYS[15], KEYS[16]
-local SCHEDULERS, SYNCED, WAITERS = KEYS[17], KEYS[18], KEYS[19]
+local SCHEDULERS, SYNCED, WAITERS, NOT_CREATED, LOST = KEYS[17], KEYS[18], KEYS[19], KEYS[20], KEYS[21]
 -- Every room script is told the scheduler first.
 local SCHEDULER = ARGV[1]
 
@@ -89,6 +89,11 @@ local function hasMatch(room)
   local used = (room.runningMatches > 0 or openAllocations(room) > 0) and 1 or 0
   local cell = room.status * 2 + used + 1
   return string.sub(HAS_MATCH, cell, cell) == '1'
+end
+
+-- Whether it goes, or said that it is over.
+local function isLeaving(room)
+  return room.status == STATUS_TERMINATING or room.status == STATUS_TERMINATED
 end
 
 -- The host that counts this room as used, or nil.
@@ -297,6 +302,33 @@ local function noteEarlyEnd(room, status, reason, now)
   redis.call('ZREMRANGEBYSCORE', EARLY_ENDS, '-inf', digits(now - EARLY_END_WINDOW_MS))
   redis.call('ZADD', EARLY_ENDS, digits(now), room.id .. ' ' .. reason)
   redis.call('PEXPIRE', EARLY_ENDS, digits(EARLY_END_WINDOW_MS))
+  -- It may have been the replacement of a room that was lost.
+  redis.call('DEL', LOST)
+  redis.call('ZREMRANGEBYSCORE', NOT_CREATED, '-inf', digits(now - EARLY_END_WINDOW_MS))
+  if room.instanceStatus == INSTANCE_UNKNOWN then
+    redis.call('ZADD', NOT_CREATED, digits(now), room.id)
+    redis.call('PEXPIRE', NOT_CREATED, digits(EARLY_END_WINDOW_MS))
+  end
+end
+
+-- Remembers that a room which had its place is not there any more: called when it fails, and again when it is gone, for what it
+-- held may be free only then. One that ended early, or was started after the last early end, had none that is known to fit.
+local function noteLost(room, now)
+  local last = redis.call('ZREVRANGE', EARLY_ENDS, '0', '0', 'WITHSCORES')[2]
+  if not last or room.validation or room.endedEarly or room.createdAtMs > tonumber(last) then
+    return
+  end
+  redis.call('ZADD', LOST, digits(now), room.id)
+  redis.call('PEXPIRE', LOST, digits(EARLY_END_WINDOW_MS))
+end
+
+-- How many rooms ended early, how many of these had no instance, when the last one did (ms, text; '' = never) and what was said
+-- of it, how many rooms were lost since.
+local function readEarlyEnds(now)
+  local since = digits(now - EARLY_END_WINDOW_MS)
+  local last = redis.call('ZREVRANGE', EARLY_ENDS, '0', '0', 'WITHSCORES')
+  return redis.call('ZCOUNT', EARLY_ENDS, since, '+inf'), redis.call('ZCOUNT', NOT_CREATED, since, '+inf'), last[2] or '',
+    string.match(last[1] or '', ' (.*)') or '', redis.call('ZCARD', LOST)
 end
 
 -- Writes a new record and registers it.

@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
-import { DomainError, messageOf } from '../../../domain/errors';
-import type { RoomStatus } from '../../../domain/room/room';
+import { DomainError, mayPassLater, messageOf } from '../../../domain/errors';
+import { asClause, counted } from '../../../domain/phrases';
+import type { Room, RoomStatus } from '../../../domain/room/room';
 import { roomName } from '../../../domain/room/room-name';
 import type { Scheduler } from '../../../domain/scheduler/scheduler';
 import { schedulerNotFound } from '../../../domain/scheduler/scheduler-not-found';
@@ -8,6 +9,7 @@ import { Metrics } from '../../../ports/metrics';
 import { RoomStore } from '../../../ports/room-store';
 import { RoomLifecycle, type EndedRooms } from '../../rooms/room-lifecycle';
 import { Executor, type Execution, type ExecutionResult } from '../executor';
+import { SchedulerPlaces } from '../scheduler-places';
 
 export class AddRoomsOptions {
   /** Rooms of one operation at most; v10 1,000. */
@@ -35,11 +37,12 @@ const roomsPerStep = 100;
 @Injectable()
 export class AddRoomsExecutor extends Executor<'add_rooms'> {
   readonly definition = 'add_rooms';
-  readonly steps = ['choose rooms', 'start rooms', 'rollback: end rooms'];
+  readonly steps = ['find place', 'choose rooms', 'start rooms', 'rollback: end rooms'];
 
   constructor(
     private readonly rooms: RoomStore,
     private readonly lifecycle: RoomLifecycle,
+    private readonly places: SchedulerPlaces,
     private readonly metrics: Metrics,
     private readonly options: AddRoomsOptions,
   ) {
@@ -52,6 +55,8 @@ export class AddRoomsExecutor extends Executor<'add_rooms'> {
   ): Promise<ExecutionResult<'add_rooms'>> {
     const name = execution.operation.scheduler;
     if (scheduler === null) throw schedulerNotFound(name, 'error fetching scheduler from storage: ');
+    const made = await execution.step('find place', () => this.places.ensure(scheduler, execution.operation.id));
+    if (made !== null) await execution.record(made);
     const { rooms: existing } = await this.rooms.readFleet(name);
     const taken = new Set(existing.map((room) => room.id));
     const ids = await execution.step('choose rooms', () => this.resolveIds(execution, taken));
@@ -74,10 +79,10 @@ export class AddRoomsExecutor extends Executor<'add_rooms'> {
         for (const [place, each] of started.entries()) {
           if (each.status === 'fulfilled') {
             if (each.value === 'ended_before') failed.set(batch[place]!, 'it ended before it had been started');
-          } else if (each.reason instanceof DomainError && each.reason.kind === 'unavailable') {
+          } else if (each.reason instanceof DomainError && mayPassLater(each.reason)) {
             unavailable = each.reason;
           } else {
-            failed.set(batch[place]!, messageOf(each.reason));
+            failed.set(batch[place]!, asClause(messageOf(each.reason)));
           }
         }
         // A resumed run must not take the end of these for a success.
@@ -86,7 +91,7 @@ export class AddRoomsExecutor extends Executor<'add_rooms'> {
         }
         return unavailable;
       });
-      // What could not start because something is away starts when it is back: the same rooms, by their stored ids.
+      // What could not start because something is away, or refuses this process, starts later: the same rooms, by their ids.
       if (away !== null) throw away;
     }
     return this.conclude(execution, ids.length, [...failed.values()]);
@@ -97,10 +102,10 @@ export class AddRoomsExecutor extends Executor<'add_rooms'> {
     if (chosen === undefined) return;
     const name = execution.operation.scheduler;
     const { rooms } = await this.rooms.readFleet(name);
-    const running = new Set(rooms.filter(({ status }) => !isEnding.has(status)).map((room) => room.id));
+    const running = new Set(rooms.filter(isRunning).map((room) => room.id));
     const started = chosen.filter((id) => running.has(id));
     if (execution.rollback === 'error') {
-      if (started.length > 0) await execution.record(`kept the ${started.length} rooms that started: they are wanted`);
+      if (started.length > 0) await execution.record(keptLine(started.length));
       return;
     }
     let removed = 0;
@@ -118,12 +123,12 @@ export class AddRoomsExecutor extends Executor<'add_rooms'> {
     }
     if (away !== null) throw away;
     if (spared.length > 0) await execution.record(`left alone, a match runs there: [${spared.join(' ')}]`);
-    await execution.record(`removed ${removed} of the ${started.length} rooms that had started`);
+    await execution.record(`removed ${removed} of the ${counted(started.length, 'room')} that had started`);
     if (failed.length > 0) {
       throw new DomainError(
         'internal',
         'operation.rooms_not_removed',
-        `${failed.length} rooms could not be removed: ${messageOf(failed[0]!.error)}`,
+        `${counted(failed.length, 'room')} could not be removed: ${asClause(messageOf(failed[0]!.error))}`,
       );
     }
   }
@@ -151,16 +156,38 @@ export class AddRoomsExecutor extends Executor<'add_rooms'> {
     for (let count = 0; count < failures.length; count++)
       this.metrics.roomCreationFailed(execution.operation.scheduler);
     const succeeded = amount - failures.length;
-    const reasons = [...new Set(failures)];
+    const reasons = byFrequency(failures);
     for (const reason of reasons.slice(0, reasonsShown)) await execution.record(`error adding room: ${reason}`);
     if (failures.length > succeeded) {
       throw new DomainError(
         'internal',
         'operation.more_failed_than_succeeded',
-        `more rooms failed than succeeded, errors: ${failures.length} and successes: ${succeeded} of amount: ${amount}`,
+        `more rooms failed than succeeded, errors: ${failures.length} and successes: ${succeeded} of amount: ${amount}; ${mostly(reasons)}`,
       );
     }
-    await execution.record(`added ${succeeded} rooms`);
+    await execution.record(`added ${counted(succeeded, 'room')}`);
     return { lookAgain: failures.length === 0 ? 'now' : 'later' };
   }
+}
+
+/** There is an instance of it, so far as anybody heard: a record alone is of a start that failed, or was not come to. */
+function isRunning({ status, instance }: Room): boolean {
+  return !isEnding.has(status) && instance.status !== 'unknown';
+}
+
+function keptLine(started: number): string {
+  return started === 1
+    ? 'kept the room that started: it is wanted'
+    : `kept the ${started} rooms that started: they are wanted`;
+}
+
+/** Each reason once, the most frequent first. */
+function byFrequency(reasons: readonly string[]): string[] {
+  const counts = new Map<string, number>();
+  for (const reason of reasons) counts.set(reason, (counts.get(reason) ?? 0) + 1);
+  return [...counts.keys()].sort((a, b) => counts.get(b)! - counts.get(a)!);
+}
+
+function mostly([first = 'unknown', ...others]: readonly string[]): string {
+  return `${others.length > 0 ? 'most often' : 'because'}: ${first}`;
 }

@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { DomainError, messageOf } from '../../../domain/errors';
+import { DomainError, mayPassLater, messageOf } from '../../../domain/errors';
 import type { Operation, RemovalReason } from '../../../domain/operation/operation';
 import {
   afterAttempt,
@@ -21,6 +21,7 @@ import { RoomStore } from '../../../ports/room-store';
 import { SchedulerStore } from '../../../ports/scheduler-store';
 import { RoomLifecycle } from '../../rooms/room-lifecycle';
 import { Executor, type Execution, type ExecutionResult, type ExecutionWait } from '../executor';
+import { SchedulerPlaces } from '../scheduler-places';
 
 export class CreateNewVersionOptions {
   readonly validation!: ValidationLimits;
@@ -55,6 +56,7 @@ export class CreateNewVersionExecutor extends Executor<'create_new_scheduler_ver
     private readonly operations: OperationStore,
     private readonly rooms: RoomStore,
     private readonly lifecycle: RoomLifecycle,
+    private readonly places: SchedulerPlaces,
     private readonly options: CreateNewVersionOptions,
   ) {
     super();
@@ -161,7 +163,7 @@ export class CreateNewVersionExecutor extends Executor<'create_new_scheduler_ver
         return save({ phase: 'starting', attempt, roomId: await this.chooseRoom(scheduler.name) });
       case 'start_room': {
         const { roomId } = step;
-        const failure = await this.startRoom(execution.operation, scheduler, change, roomId);
+        const failure = await this.startRoom(execution, scheduler, change, roomId);
         return failure === null
           ? save(
               { phase: 'watching', attempt, roomId, deadlineMs: execution.ranForMs() + limits.timeoutMs },
@@ -195,17 +197,20 @@ export class CreateNewVersionExecutor extends Executor<'create_new_scheduler_ver
 
   /** Why it could not be started; null when it was, whatever has become of it since. What is away is thrown: it is tried again. */
   private async startRoom(
-    { id: operationId, input }: Operation<'create_new_scheduler_version'>,
+    execution: NewVersionExecution,
     scheduler: Scheduler,
     { version }: VersionChange,
     id: string,
   ): Promise<string | null> {
+    const { id: operationId, input } = execution.operation;
     const ofVersion = { ...scheduler, version, definition: input.definition };
     try {
+      const made = await this.places.ensure(scheduler, operationId);
+      if (made !== null) await execution.record(made);
       await this.lifecycle.startRoom({ scheduler: ofVersion, id, operationId, validation: true });
       return null;
     } catch (error) {
-      if (error instanceof DomainError && error.kind === 'unavailable') throw error;
+      if (mayPassLater(error)) throw error;
       return messageOf(error);
     }
   }

@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { DomainError, messageOf } from '../../../domain/errors';
+import { DomainError, mayPassLater, messageOf } from '../../../domain/errors';
 import { ignoredKeysRemarks } from '../../../domain/scheduler/reserved-keys';
 import type { Scheduler } from '../../../domain/scheduler/scheduler';
 import { schedulerNotFound } from '../../../domain/scheduler/scheduler-not-found';
@@ -29,7 +29,7 @@ export class CreateSchedulerExecutor extends Executor<'create_scheduler'> {
     try {
       await execution.step('create in runtime', () => this.runtime.createScheduler(name, execution.operation.id));
     } catch (error) {
-      if (!(error instanceof DomainError) || error.kind === 'unavailable') throw error;
+      if (!(error instanceof DomainError) || mayPassLater(error)) throw error;
       throw new DomainError(error.kind, error.code, `error creating scheduler in runtime: ${messageOf(error)}`, {
         cause: error,
       });
@@ -41,7 +41,8 @@ export class CreateSchedulerExecutor extends Executor<'create_scheduler'> {
   override async rollback(execution: Execution<'create_scheduler'>, scheduler: Scheduler | null): Promise<void> {
     const name = execution.operation.scheduler;
     const { id } = execution.operation;
-    await execution.step('rollback: delete in runtime', () => this.runtime.deleteScheduler(name, id));
+    const place = await execution.step('rollback: delete in runtime', () => this.runtime.deleteScheduler(name, id));
+    if (typeof place === 'object') await execution.record(place.left);
     if (scheduler === null) return;
     await execution.step('rollback: delete scheduler', () =>
       execution.commit(() => this.schedulers.deleteScheduler(scheduler)),

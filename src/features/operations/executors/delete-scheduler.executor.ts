@@ -26,6 +26,8 @@ interface DeletionProgress {
   left?: number;
   /** When it gives up, by `Execution.ranForMs`. Stored, so that no resume prolongs it. Milliseconds. */
   giveUpAtMs?: number;
+  /** The history says that the place stays. */
+  saidPlaceStays?: true;
 }
 
 /**
@@ -82,8 +84,9 @@ export class DeleteSchedulerExecutor extends Executor<'delete_scheduler'> {
     await this.assertStillThere(scheduler);
     const left = await execution.step('delete in runtime', async () => {
       const place = await this.runtime.deleteScheduler(name);
+      if (typeof place === 'object') await this.tellPlaceStays(execution, place.left);
       const instances = await this.runtime.listInstances(name);
-      if (place === 'not_found') await this.endInstances(name, instances);
+      if (place !== 'deleting') await this.endInstances(name, instances);
       return instances.length;
     });
     if (left > 0) return this.waitForInstances(execution, scheduler, left);
@@ -126,6 +129,13 @@ export class DeleteSchedulerExecutor extends Executor<'delete_scheduler'> {
     }
   }
 
+  private async tellPlaceStays(execution: Execution, why: string): Promise<void> {
+    const progress = progressOf(execution);
+    if (progress.saidPlaceStays) return;
+    await execution.record(why);
+    await execution.saveProgress({ ...progress, saidPlaceStays: true } satisfies DeletionProgress);
+  }
+
   private async waitForInstances(execution: Execution, scheduler: Scheduler, left: number): Promise<ExecutionWait> {
     const progress = progressOf(execution);
     const giveUpAtMs =
@@ -134,7 +144,7 @@ export class DeleteSchedulerExecutor extends Executor<'delete_scheduler'> {
     // Once per halving: a large fleet must not fill the history.
     if (progress.left === undefined || left <= progress.left / 2) {
       await execution.record(`Waiting for instances to be deleted: ${left}`);
-      await execution.saveProgress({ left, giveUpAtMs } satisfies DeletionProgress);
+      await execution.saveProgress({ ...progress, left, giveUpAtMs } satisfies DeletionProgress);
     }
     if (execution.ranForMs() > giveUpAtMs) {
       throw new DomainError(

@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { DomainError, messageOf } from '../../../domain/errors';
+import { asClause, counted } from '../../../domain/phrases';
 import { Metrics } from '../../../ports/metrics';
 import { HealthCycle } from '../../reconciling/health-cycle';
 import { RoomLifecycle, type EndedRooms } from '../../rooms/room-lifecycle';
@@ -45,19 +46,21 @@ export class RemoveRoomsExecutor extends Executor<'remove_rooms'> {
     if (ended.away !== null) throw ended.away;
     for (const { id, error } of ended.failed) {
       this.metrics.roomDeletionFailed(scheduler);
-      await execution.record(`error removing room "${id}". Reason => ${messageOf(error)}`);
+      await execution.record(`error removing room "${id}". Reason => ${asClause(messageOf(error))}`);
     }
     if (ended.spared.length > 0) await execution.record(`left alone, a match runs there: [${ended.spared.join(' ')}]`);
     if (ended.failed.length > 0) {
       throw new DomainError(
         'internal',
         'operation.rooms_not_removed',
-        `${ended.failed.length} of ${input.roomIds.length} rooms could not be removed`,
+        `${ended.failed.length} of ${counted(input.roomIds.length, 'room')} could not be removed: ${asClause(messageOf(ended.failed[0]!.error))}`,
       );
     }
     await execution.record(removedLine(ended.removed));
     if (input.reason === 'deleted_by_name') {
-      await execution.record('the rooms were named by an operator, so no match kept them');
+      const [them, were] = input.roomIds.length === 1 ? ['room', 'was'] : ['rooms', 'were'];
+      const kept = input.roomIds.length === 1 ? 'it' : 'them';
+      await execution.record(`the ${them} ${were} named by an operator, so no match kept ${kept}`);
       // Nobody looked before: what is missing now is to be replaced while they go.
       return { lookAgain: 'now' };
     }

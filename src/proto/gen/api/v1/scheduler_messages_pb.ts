@@ -30,7 +30,7 @@ export type Container = Message<"api.v1.Container"> & {
   name: string;
 
   /**
-   * Image to run. The local runtime ignores it and runs `command`. Required.
+   * Image to run, without white space. The local runtime ignores it and runs `command`. Required.
    * Example: ghcr.io/example/arena:1.4.2
    *
    * @generated from field: string image = 2;
@@ -63,7 +63,7 @@ export type Container = Message<"api.v1.Container"> & {
   environment: ContainerEnvironment[];
 
   /**
-   * What one room reserves. Required.
+   * What one room reserves: of neither more than `limits` says. Required.
    *
    * @generated from field: api.v1.ContainerResources requests = 6;
    */
@@ -174,7 +174,8 @@ export const OptionalContainerSchema: GenMessage<OptionalContainer> = /*@__PURE_
  */
 export type ContainerEnvironment = Message<"api.v1.ContainerEnvironment"> & {
   /**
-   * Name of the variable. Required.
+   * Name of the variable: printable ASCII characters other than '='. Before Kubernetes 1.32, clusters take letters, digits,
+   * '-', '_' and '.' only, with no digit first. Required.
    * Example: GAME_MODE
    *
    * @generated from field: string name = 1;
@@ -239,7 +240,8 @@ export const ContainerEnvironmentValueFromSchema: GenMessage<ContainerEnvironmen
  */
 export type ContainerEnvironmentValueFromFieldRef = Message<"api.v1.ContainerEnvironmentValueFromFieldRef"> & {
   /**
-   * Path of the field, in Kubernetes' notation. Required.
+   * Path of the field, in Kubernetes' notation: metadata.name, .namespace, .uid, .labels['KEY'] or .annotations['KEY'],
+   * spec.nodeName or .serviceAccountName, status.hostIP, .hostIPs (since Kubernetes 1.28), .podIP or .podIPs. Required.
    * Example: metadata.name
    *
    * @generated from field: string field_path = 1;
@@ -261,7 +263,7 @@ export const ContainerEnvironmentValueFromFieldRefSchema: GenMessage<ContainerEn
  */
 export type ContainerEnvironmentValueFromSecretKeyRef = Message<"api.v1.ContainerEnvironmentValueFromSecretKeyRef"> & {
   /**
-   * Name of the secret. Required.
+   * Name of the secret: at most 253 characters of a-z, 0-9, '-' and '.' (RFC 1123). Required.
    * Example: game-credentials
    *
    * @generated from field: string name = 1;
@@ -269,7 +271,7 @@ export type ContainerEnvironmentValueFromSecretKeyRef = Message<"api.v1.Containe
   name: string;
 
   /**
-   * Key within the secret. Required.
+   * Key within the secret: at most 253 letters, digits, '-', '_' or '.', and neither '.' nor with '..' in front. Required.
    * Example: api-token
    *
    * @generated from field: string key = 2;
@@ -457,7 +459,8 @@ export type Spec = Message<"api.v1.Spec"> & {
   containers: Container[];
 
   /**
-   * Toleration of a dedicated node group. Default: none.
+   * Toleration of a dedicated node group: the value of its taint `dedicated`. At most 63 letters, digits, '-', '_' or '.',
+   * beginning and ending with a letter or digit. Default: none.
    * Example: game-rooms
    *
    * @generated from field: string toleration = 4;
@@ -465,7 +468,8 @@ export type Spec = Message<"api.v1.Spec"> & {
   toleration: string;
 
   /**
-   * Affinity to a dedicated node group. Default: none.
+   * Affinity to a dedicated node group: the label that is `true` on its nodes. Like a toleration, which may follow a domain
+   * and '/'. Default: none.
    * Example: game-rooms
    *
    * @generated from field: string affinity = 5;

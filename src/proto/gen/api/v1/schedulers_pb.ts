@@ -176,7 +176,8 @@ export const GetSchedulerVersionsResponseSchema: GenMessage<GetSchedulerVersions
  */
 export type CreateSchedulerRequest = Message<"api.v1.CreateSchedulerRequest"> & {
   /**
-   * Name of the scheduler; on Kubernetes also its namespace. Never changes. Required.
+   * Name of the scheduler; on Kubernetes also its namespace. Never changes. None of the namespaces that every cluster has
+   * (default, kube-system, kube-public, kube-node-lease). Required.
    * Limits: 1 to 63 characters of a-z, 0-9 and '-', starting and ending with a letter or digit (RFC 1123).
    * Example: arena-eu
    *
@@ -239,7 +240,7 @@ export type CreateSchedulerRequest = Message<"api.v1.CreateSchedulerRequest"> & 
   forwarders: Forwarder[];
 
   /**
-   * Annotations of its instances. Default: none.
+   * Annotations of its instances, of forms that Kubernetes takes; 256 KiB in all, with Maestro's own. Default: none.
    * Example: {"team": "arena"}
    *
    * @generated from field: map<string, string> annotations = 9;
@@ -247,7 +248,7 @@ export type CreateSchedulerRequest = Message<"api.v1.CreateSchedulerRequest"> & 
   annotations: { [key: string]: string };
 
   /**
-   * Labels of its instances. Default: none.
+   * Labels of its instances, of forms that Kubernetes takes. Default: none.
    * Example: {"tier": "production"}
    *
    * @generated from field: map<string, string> labels = 10;
@@ -359,7 +360,7 @@ export type NewSchedulerVersionRequest = Message<"api.v1.NewSchedulerVersionRequ
   forwarders: Forwarder[];
 
   /**
-   * Annotations of its instances. Default: none.
+   * Annotations of its instances, of forms that Kubernetes takes; 256 KiB in all, with Maestro's own. Default: none.
    * Example: {"team": "arena"}
    *
    * @generated from field: map<string, string> annotations = 9;
@@ -367,7 +368,7 @@ export type NewSchedulerVersionRequest = Message<"api.v1.NewSchedulerVersionRequ
   annotations: { [key: string]: string };
 
   /**
-   * Labels of its instances. Default: none.
+   * Labels of its instances, of forms that Kubernetes takes. Default: none.
    * Example: {"tier": "production"}
    *
    * @generated from field: map<string, string> labels = 10;
@@ -546,7 +547,7 @@ export type SwitchActiveVersionRequest = Message<"api.v1.SwitchActiveVersionRequ
   schedulerName: string;
 
   /**
-   * The version to make active. Default: the newest.
+   * The version to make active: one of which rooms can be made. Default: the newest.
    * Example: v1.0.0
    *
    * @generated from field: string version = 2;
@@ -757,7 +758,8 @@ export const SchedulersService: GenService<{
     output: typeof GetSchedulersInfoResponseSchema;
   },
   /**
-   * Starts an operation that removes a scheduler and all of its rooms.
+   * Starts an operation that removes a scheduler and all of its rooms. On Kubernetes its namespace goes too, with all that is in it,
+   * unless it was taken over or pods of others are in it: then it is left standing, and the operation's history says why.
    *
    * @generated from rpc api.v1.SchedulersService.DeleteScheduler
    */

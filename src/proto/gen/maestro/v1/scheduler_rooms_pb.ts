@@ -12,7 +12,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file maestro/v1/scheduler_rooms.proto.
  */
 export const file_maestro_v1_scheduler_rooms: GenFile = /*@__PURE__*/
-  fileDesc("CiBtYWVzdHJvL3YxL3NjaGVkdWxlcl9yb29tcy5wcm90bxIKbWFlc3Ryby52MSKsAQoQTGlzdFJvb21zUmVxdWVzdBIWCg5zY2hlZHVsZXJfbmFtZRgBIAEoCRITCgZzdGF0dXMYAiABKAlIAIgBARIUCgd2ZXJzaW9uGAMgASgJSAGIAQESEQoEcGFnZRgEIAEoDUgCiAEBEhUKCHBlcl9wYWdlGAUgASgNSAOIAQFCCQoHX3N0YXR1c0IKCghfdmVyc2lvbkIHCgVfcGFnZUILCglfcGVyX3BhZ2UidwoRTGlzdFJvb21zUmVzcG9uc2USHwoFcm9vbXMYASADKAsyEC5tYWVzdHJvLnYxLlJvb20SDAoEcGFnZRgCIAEoDRIQCghwZXJfcGFnZRgDIAEoDRINCgV0b3RhbBgEIAEoDRISCgpyZWJ1aWxkaW5nGAUgASgIIq8DCgRSb29tEgoKAmlkGAEgASgJEhYKDnNjaGVkdWxlcl9uYW1lGAIgASgJEg8KB3ZlcnNpb24YAyABKAkSDgoGc3RhdHVzGAQgASgJEjAKDHN0YXR1c19zaW5jZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEwoLcGluZ19zdGF0dXMYBiABKAkSFwoPaW5zdGFuY2Vfc3RhdHVzGAcgASgJEjUKDGxhc3RfcGluZ19hdBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBIAIgBARIuCgpjcmVhdGVkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIXCg9ydW5uaW5nX21hdGNoZXMYCiABKAUSGAoQb3Blbl9hbGxvY2F0aW9ucxgLIAEoBRISCgp2YWxpZGF0aW9uGAwgASgIEhAKCGRyYWluaW5nGA0gASgIEgwKBGhvc3QYDiABKAkSIwoFcG9ydHMYDyADKAsyFC5tYWVzdHJvLnYxLlJvb21Qb3J0Qg8KDV9sYXN0X3BpbmdfYXQiOAoIUm9vbVBvcnQSDAoEbmFtZRgBIAEoCRIQCghwcm90b2NvbBgCIAEoCRIMCgRwb3J0GAMgASgFIjsKDkdldFJvb21SZXF1ZXN0EhYKDnNjaGVkdWxlcl9uYW1lGAEgASgJEhEKCXJvb21fbmFtZRgCIAEoCSKLAwoPR2V0Um9vbVJlc3BvbnNlEh4KBHJvb20YASABKAsyEC5tYWVzdHJvLnYxLlJvb20SCwoDd2h5GAIgAygJEhwKFGluc3RhbmNlX2Rlc2NyaXB0aW9uGAMgASgJEi4KCG1ldGFkYXRhGAQgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdEgAiAEBEjMKCmFkb3B0ZWRfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wSAGIAQESNwoOZHJhaW5pbmdfc2luY2UYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wSAKIAQESLwoLYWxsb2NhdGlvbnMYByADKAsyGi5tYWVzdHJvLnYxLlJvb21BbGxvY2F0aW9uEi8KC3RyYW5zaXRpb25zGAggAygLMhoubWFlc3Ryby52MS5Sb29tVHJhbnNpdGlvbkILCglfbWV0YWRhdGFCDQoLX2Fkb3B0ZWRfYXRCEQoPX2RyYWluaW5nX3NpbmNlIp0BCg5Sb29tQWxsb2NhdGlvbhIVCg1hbGxvY2F0aW9uX2lkGAEgASgJEjAKDGFsbG9jYXRlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMwoKZXhwaXJlc19hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBIAIgBAUINCgtfZXhwaXJlc19hdCJxCg5Sb29tVHJhbnNpdGlvbhImCgJhdBgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEZnJvbRgCIAEoCRIKCgJ0bxgDIAEoCRINCgVjYXVzZRgEIAEoCRIOCgZkZXRhaWwYBSABKAkiTQoRRGVsZXRlUm9vbVJlcXVlc3QSFgoOc2NoZWR1bGVyX25hbWUYASABKAkSEQoJcm9vbV9uYW1lGAIgASgJEg0KBWRyYWluGAMgASgIIioKEkRlbGV0ZVJvb21SZXNwb25zZRIUCgxvcGVyYXRpb25faWQYASABKAky8gEKFVNjaGVkdWxlclJvb21zU2VydmljZRJICglMaXN0Um9vbXMSHC5tYWVzdHJvLnYxLkxpc3RSb29tc1JlcXVlc3QaHS5tYWVzdHJvLnYxLkxpc3RSb29tc1Jlc3BvbnNlEkIKB0dldFJvb20SGi5tYWVzdHJvLnYxLkdldFJvb21SZXF1ZXN0GhsubWFlc3Ryby52MS5HZXRSb29tUmVzcG9uc2USSwoKRGVsZXRlUm9vbRIdLm1hZXN0cm8udjEuRGVsZXRlUm9vbVJlcXVlc3QaHi5tYWVzdHJvLnYxLkRlbGV0ZVJvb21SZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_struct, file_google_protobuf_timestamp]);
+  fileDesc("CiBtYWVzdHJvL3YxL3NjaGVkdWxlcl9yb29tcy5wcm90bxIKbWFlc3Ryby52MSKsAQoQTGlzdFJvb21zUmVxdWVzdBIWCg5zY2hlZHVsZXJfbmFtZRgBIAEoCRITCgZzdGF0dXMYAiABKAlIAIgBARIUCgd2ZXJzaW9uGAMgASgJSAGIAQESEQoEcGFnZRgEIAEoDUgCiAEBEhUKCHBlcl9wYWdlGAUgASgNSAOIAQFCCQoHX3N0YXR1c0IKCghfdmVyc2lvbkIHCgVfcGFnZUILCglfcGVyX3BhZ2UidwoRTGlzdFJvb21zUmVzcG9uc2USHwoFcm9vbXMYASADKAsyEC5tYWVzdHJvLnYxLlJvb20SDAoEcGFnZRgCIAEoDRIQCghwZXJfcGFnZRgDIAEoDRINCgV0b3RhbBgEIAEoDRISCgpyZWJ1aWxkaW5nGAUgASgIIq8DCgRSb29tEgoKAmlkGAEgASgJEhYKDnNjaGVkdWxlcl9uYW1lGAIgASgJEg8KB3ZlcnNpb24YAyABKAkSDgoGc3RhdHVzGAQgASgJEjAKDHN0YXR1c19zaW5jZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEwoLcGluZ19zdGF0dXMYBiABKAkSFwoPaW5zdGFuY2Vfc3RhdHVzGAcgASgJEjUKDGxhc3RfcGluZ19hdBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBIAIgBARIuCgpjcmVhdGVkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIXCg9ydW5uaW5nX21hdGNoZXMYCiABKAUSGAoQb3Blbl9hbGxvY2F0aW9ucxgLIAEoBRISCgp2YWxpZGF0aW9uGAwgASgIEhAKCGRyYWluaW5nGA0gASgIEgwKBGhvc3QYDiABKAkSIwoFcG9ydHMYDyADKAsyFC5tYWVzdHJvLnYxLlJvb21Qb3J0Qg8KDV9sYXN0X3BpbmdfYXQiOAoIUm9vbVBvcnQSDAoEbmFtZRgBIAEoCRIQCghwcm90b2NvbBgCIAEoCRIMCgRwb3J0GAMgASgFIjsKDkdldFJvb21SZXF1ZXN0EhYKDnNjaGVkdWxlcl9uYW1lGAEgASgJEhEKCXJvb21fbmFtZRgCIAEoCSKSBAoPR2V0Um9vbVJlc3BvbnNlEh4KBHJvb20YASABKAsyEC5tYWVzdHJvLnYxLlJvb20SCwoDd2h5GAIgAygJEhwKFGluc3RhbmNlX2Rlc2NyaXB0aW9uGAMgASgJEi4KCG1ldGFkYXRhGAQgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdEgAiAEBEjMKCmFkb3B0ZWRfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wSAGIAQESNwoOZHJhaW5pbmdfc2luY2UYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wSAKIAQESLwoLYWxsb2NhdGlvbnMYByADKAsyGi5tYWVzdHJvLnYxLlJvb21BbGxvY2F0aW9uEi8KC3RyYW5zaXRpb25zGAggAygLMhoubWFlc3Ryby52MS5Sb29tVHJhbnNpdGlvbhIvCghyZXN0YXJ0cxgJIAEoCzIYLm1hZXN0cm8udjEuUm9vbVJlc3RhcnRzSAOIAQESNgoMZW5kX3JlcXVlc3RzGAogASgLMhsubWFlc3Ryby52MS5Sb29tRW5kUmVxdWVzdHNIBIgBAUILCglfbWV0YWRhdGFCDQoLX2Fkb3B0ZWRfYXRCEQoPX2RyYWluaW5nX3NpbmNlQgsKCV9yZXN0YXJ0c0IPCg1fZW5kX3JlcXVlc3RzIqYBCgxSb29tUmVzdGFydHMSDQoFY291bnQYASABKAUSEQoJY29udGFpbmVyGAIgASgJEhYKCWV4aXRfY29kZRgDIAEoBUgAiAEBEg4KBnJlYXNvbhgEIAEoCRIxCghlbmRlZF9hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBIAYgBAUIMCgpfZXhpdF9jb2RlQgsKCV9lbmRlZF9hdCJNCg9Sb29tRW5kUmVxdWVzdHMSDQoFY291bnQYASABKAUSKwoHbGFzdF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAinQEKDlJvb21BbGxvY2F0aW9uEhUKDWFsbG9jYXRpb25faWQYASABKAkSMAoMYWxsb2NhdGVkX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIzCgpleHBpcmVzX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEgAiAEBQg0KC19leHBpcmVzX2F0InEKDlJvb21UcmFuc2l0aW9uEiYKAmF0GAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRmcm9tGAIgASgJEgoKAnRvGAMgASgJEg0KBWNhdXNlGAQgASgJEg4KBmRldGFpbBgFIAEoCSJNChFEZWxldGVSb29tUmVxdWVzdBIWCg5zY2hlZHVsZXJfbmFtZRgBIAEoCRIRCglyb29tX25hbWUYAiABKAkSDQoFZHJhaW4YAyABKAgiKgoSRGVsZXRlUm9vbVJlc3BvbnNlEhQKDG9wZXJhdGlvbl9pZBgBIAEoCTLyAQoVU2NoZWR1bGVyUm9vbXNTZXJ2aWNlEkgKCUxpc3RSb29tcxIcLm1hZXN0cm8udjEuTGlzdFJvb21zUmVxdWVzdBodLm1hZXN0cm8udjEuTGlzdFJvb21zUmVzcG9uc2USQgoHR2V0Um9vbRIaLm1hZXN0cm8udjEuR2V0Um9vbVJlcXVlc3QaGy5tYWVzdHJvLnYxLkdldFJvb21SZXNwb25zZRJLCgpEZWxldGVSb29tEh0ubWFlc3Ryby52MS5EZWxldGVSb29tUmVxdWVzdBoeLm1hZXN0cm8udjEuRGVsZXRlUm9vbVJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_struct, file_google_protobuf_timestamp]);
 
 /**
  * Which rooms to list.
@@ -396,6 +396,20 @@ export type GetRoomResponse = Message<"maestro.v1.GetRoomResponse"> & {
    * @generated from field: repeated maestro.v1.RoomTransition transitions = 8;
    */
   transitions: RoomTransition[];
+
+  /**
+   * How often the runtime started its containers again; absent while it never did.
+   *
+   * @generated from field: optional maestro.v1.RoomRestarts restarts = 9;
+   */
+  restarts?: RoomRestarts | undefined;
+
+  /**
+   * How often Maestro asked its instance to end; absent while it did not.
+   *
+   * @generated from field: optional maestro.v1.RoomEndRequests end_requests = 10;
+   */
+  endRequests?: RoomEndRequests | undefined;
 };
 
 /**
@@ -404,6 +418,90 @@ export type GetRoomResponse = Message<"maestro.v1.GetRoomResponse"> & {
  */
 export const GetRoomResponseSchema: GenMessage<GetRoomResponse> = /*@__PURE__*/
   messageDesc(file_maestro_v1_scheduler_rooms, 5);
+
+/**
+ * Containers of a room that were started again.
+ *
+ * @generated from message maestro.v1.RoomRestarts
+ */
+export type RoomRestarts = Message<"maestro.v1.RoomRestarts"> & {
+  /**
+   * Starts beyond the first, of all its containers together.
+   * Example: 3
+   *
+   * @generated from field: int32 count = 1;
+   */
+  count: number;
+
+  /**
+   * The container that ended last; empty when nobody remembers.
+   * Example: game
+   *
+   * @generated from field: string container = 2;
+   */
+  container: string;
+
+  /**
+   * The code that it ended with; absent when nobody remembers.
+   * Example: 137
+   *
+   * @generated from field: optional int32 exit_code = 3;
+   */
+  exitCode?: number | undefined;
+
+  /**
+   * The runtime's word for why it ended.
+   * Example: OOMKilled
+   *
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+
+  /**
+   * When it ended.
+   * Example: 2026-05-01T10:00:00Z
+   *
+   * @generated from field: optional google.protobuf.Timestamp ended_at = 5;
+   */
+  endedAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message maestro.v1.RoomRestarts.
+ * Use `create(RoomRestartsSchema)` to create a new message.
+ */
+export const RoomRestartsSchema: GenMessage<RoomRestarts> = /*@__PURE__*/
+  messageDesc(file_maestro_v1_scheduler_rooms, 6);
+
+/**
+ * How a room was asked to end.
+ *
+ * @generated from message maestro.v1.RoomEndRequests
+ */
+export type RoomEndRequests = Message<"maestro.v1.RoomEndRequests"> & {
+  /**
+   * How often.
+   * Example: 2
+   *
+   * @generated from field: int32 count = 1;
+   */
+  count: number;
+
+  /**
+   * When last.
+   * Example: 2026-05-01T10:00:00.123Z
+   *
+   * @generated from field: google.protobuf.Timestamp last_at = 2;
+   */
+  lastAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message maestro.v1.RoomEndRequests.
+ * Use `create(RoomEndRequestsSchema)` to create a new message.
+ */
+export const RoomEndRequestsSchema: GenMessage<RoomEndRequests> = /*@__PURE__*/
+  messageDesc(file_maestro_v1_scheduler_rooms, 7);
 
 /**
  * A slot that was given to a caller.
@@ -441,7 +539,7 @@ export type RoomAllocation = Message<"maestro.v1.RoomAllocation"> & {
  * Use `create(RoomAllocationSchema)` to create a new message.
  */
 export const RoomAllocationSchema: GenMessage<RoomAllocation> = /*@__PURE__*/
-  messageDesc(file_maestro_v1_scheduler_rooms, 6);
+  messageDesc(file_maestro_v1_scheduler_rooms, 8);
 
 /**
  * One change of a room's status.
@@ -496,7 +594,7 @@ export type RoomTransition = Message<"maestro.v1.RoomTransition"> & {
  * Use `create(RoomTransitionSchema)` to create a new message.
  */
 export const RoomTransitionSchema: GenMessage<RoomTransition> = /*@__PURE__*/
-  messageDesc(file_maestro_v1_scheduler_rooms, 7);
+  messageDesc(file_maestro_v1_scheduler_rooms, 9);
 
 /**
  * Which room to remove.
@@ -536,7 +634,7 @@ export type DeleteRoomRequest = Message<"maestro.v1.DeleteRoomRequest"> & {
  * Use `create(DeleteRoomRequestSchema)` to create a new message.
  */
 export const DeleteRoomRequestSchema: GenMessage<DeleteRoomRequest> = /*@__PURE__*/
-  messageDesc(file_maestro_v1_scheduler_rooms, 8);
+  messageDesc(file_maestro_v1_scheduler_rooms, 10);
 
 /**
  * What was begun.
@@ -558,7 +656,7 @@ export type DeleteRoomResponse = Message<"maestro.v1.DeleteRoomResponse"> & {
  * Use `create(DeleteRoomResponseSchema)` to create a new message.
  */
 export const DeleteRoomResponseSchema: GenMessage<DeleteRoomResponse> = /*@__PURE__*/
-  messageDesc(file_maestro_v1_scheduler_rooms, 9);
+  messageDesc(file_maestro_v1_scheduler_rooms, 11);
 
 /**
  * The rooms of a scheduler, for those who operate them.
