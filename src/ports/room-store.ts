@@ -132,9 +132,16 @@ export abstract class RoomStore {
    * The instance is gone, or never came to be: removes the record and leaves a tombstone for 24 h, so that late news makes
    * no new record. `reason` is what the runtime says of the end; it is kept while an early end is, and that of a validation
    * room as long as the tombstone (`getEndReason`). `unasked`: the reason where nobody here asked for the end, as in
-   * `applyInstance`. Idempotent.
+   * `applyInstance`. `mayComeBack`: it was lost out of sight and may run on, so that no tombstone is left: seen again, it is found
+   * like any other. Idempotent.
    */
-  abstract endRoom(scheduler: string, id: string, reason?: string, unasked?: string): Promise<EndedRoom>;
+  abstract endRoom(
+    scheduler: string,
+    id: string,
+    reason?: string,
+    unasked?: string,
+    options?: { mayComeBack?: boolean },
+  ): Promise<EndedRoom>;
 
   /** What the runtime said of the end of a validation room; empty when it said nothing, or nobody remembers. */
   abstract getEndReason(scheduler: string, id: string): Promise<string>;
@@ -142,8 +149,8 @@ export abstract class RoomStore {
   /**
    * Marks rooms `terminating`. A room with a match (or an allocation) is left as it is and answered `has_match`, unless
    * `silentSinceMs` is given (the store's clock) and it has not pinged since then. A validation room is never spared: whatever
-   * it says, no player was sent there. A room that is terminating already answers `terminating`; each such answer counts as asking its
-   * instance to end (`Room.endAsked`).
+   * it says, no player was sent there. A room that is terminating already answers `terminating`. Nobody has asked its instance to end
+   * by that (`noteEndAsked`).
    */
   abstract terminateRooms(
     scheduler: string,
@@ -152,12 +159,25 @@ export abstract class RoomStore {
       /** Why, as the room's transitions tell it. */
       reason: string;
       silentSinceMs?: number;
-      /** They failed, in these words, though their instances did not: each counts as an early end (`FleetSnapshot.earlyEnds`). */
+      /** They failed, in these words, though their instances did not: each counts as an early end (`FleetSnapshot.earlyEnds`) if it is young or never was up. Kept as the reason of its end. */
       failedBecause?: string;
       /** An operator named these rooms: no match spares them. */
       byName?: boolean;
     },
   ): Promise<Map<string, 'terminating' | 'has_match' | 'unknown_room'>>;
+
+  /**
+   * The runtime was asked to end the instances of these rooms, and heard it (`Room.endAsked`). An ask that never reached it must not
+   * be noted: a room that was asked in vain is asked again less and less often. Of a room that is not leaving, or not known, nothing
+   * is noted.
+   */
+  abstract noteEndAsked(scheduler: string, ids: readonly string[]): Promise<void>;
+
+  /**
+   * These rooms could not be started now, and whoever starts them tries again (`Room.startPutOff`). Of a room whose instance was heard
+   * of, that leaves, or that is not known, nothing is noted.
+   */
+  abstract noteStartPutOff(scheduler: string, ids: readonly string[], reason: string): Promise<void>;
 
   /**
    * Marks rooms as draining: no longer given out, told so on their streams, otherwise as they were. Idempotent; a terminating

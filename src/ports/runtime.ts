@@ -80,7 +80,8 @@ export interface InstanceWatcher {
  * Promises: calls are idempotent where they say so; nothing that does not carry our installation's id is touched; every
  * call ends within its own deadline with an answer or a `DomainError` of kind `unavailable` (try again), `permission_denied`
  * (`runtime.forbidden`: this process may not do this, another one may be allowed to), `invalid_argument` (the spec can never
- * run: do not try again) or the codes named below. One that does not know this process at all says `runtime.unauthenticated`.
+ * run: do not try again) or the codes named below. `runtime.unauthenticated` (unavailable): it does not know this process at all,
+ * or there are no credentials to ask with.
  * Not in here: how many rooms there should be, room state, ports' choice, retries of an operation.
  */
 export abstract class Runtime {

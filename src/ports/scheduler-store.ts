@@ -22,6 +22,8 @@ export interface SchedulerSettings {
   forwarders: Forwarder[];
   /** Of the active version. */
   placement: { affinity: string; toleration: string };
+  /** It is being deleted. */
+  isTerminating: boolean;
 }
 
 /** Schedulers and their versions. They must survive the loss of everything else. */

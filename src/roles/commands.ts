@@ -25,6 +25,7 @@ import { bootRoles, type RunningRoles } from './boot-roles';
 import { assertPortsFree } from './listeners';
 import { assertRuntimeConfigured } from './open-runtime';
 import { openResources, type ProcessResources } from './process-resources';
+import { remarksOnReach, tellUntilUsable } from './remark-on-runtime';
 import { parseRoles, roles as allRoles, type Role } from './role';
 
 export interface GlobalOptions {
@@ -68,7 +69,9 @@ export async function start(options: GlobalOptions & { roles: string }): Promise
     const endAllRooms = servers.embedded === null ? null : resources.endAllRooms;
     closers.push(() => (endAllRooms ? stopWithRooms(running, resources, endAllRooms) : running.stopAll()));
     logger.info({ roles, owner: resources.owner }, 'maestro runs');
-    remarkOnRuntime(roles, resources);
+    const watching = new AbortController();
+    closers.push(async () => watching.abort());
+    remarkOnRuntime(roles, resources, watching.signal);
     if (servers.embedded !== null) await welcome(config, { logger, preset }, servers);
   } catch (error) {
     await closeAll();
@@ -194,14 +197,14 @@ function load(options: GlobalOptions, roles: readonly Role[]): { config: Config;
 }
 
 /** What starts all the same, and yet somebody should look at. */
-function remarkOnRuntime(roles: readonly Role[], { config, logger, checkRuntime }: ProcessResources): void {
-  if (config.runtime === 'kubernetes' && roles.includes('worker') && config.roomsApiPublicUrl === undefined) {
-    logger.warn({}, 'rooms are told no address of the rooms API: MAESTRO_ROOMSAPI_PUBLICURL is not set');
-  }
+function remarkOnRuntime(
+  roles: readonly Role[],
+  { config, logger, checkRuntime }: ProcessResources,
+  signal: AbortSignal,
+): void {
+  for (const remark of remarksOnReach(roles, config)) logger.warn({}, remark);
   if (!roles.includes('worker') && !roles.includes('runtime-watcher')) return;
-  checkRuntime?.().catch((error: unknown) =>
-    logger.error({ err: messageOf(error) }, 'the runtime cannot be used now; it is tried again and again'),
-  );
+  if (checkRuntime !== null) void tellUntilUsable(checkRuntime, logger, signal);
 }
 
 interface Servers {

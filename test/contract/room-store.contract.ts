@@ -10,6 +10,8 @@ export interface RoomStoreUnderTest {
   store: RoomStore;
   /** A flush, or a fail-over to an empty node. */
   loseEverything(): Promise<void>;
+  /** As if so much time had gone by since all that is stored. */
+  passTime(ms: number): Promise<void>;
   /** A caller was given a slot of the room. */
   openAllocation(scheduler: string, room: string, given?: GivenSlot): Promise<void>;
   /** What is known of an allocation, and when it ends or is forgotten; null when there is nothing of it. */
@@ -159,6 +161,7 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
           allocations: [],
           drainingSinceMs: null,
           endAsked: null,
+          startPutOff: null,
           instance: { status: 'unknown', description: '', address: null, restarts: null },
         });
         expect(room!.createdAtMs).toBeGreaterThanOrEqual(nowMs);
@@ -980,6 +983,24 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
         expect((await store.readFleet(scheduler)).rooms[0]!.instance.restarts).toEqual(restarts(2));
       });
 
+      it('says that a container was started again only where there was one start more', async () => {
+        const lastEnd = { container: 'game', exitCode: 137, reason: 'OOMKilled', atMs: 1_700_000_000_456 };
+        let generation = 0;
+        const hear = (count: number, end: typeof lastEnd | null) =>
+          store.applyInstance(
+            instance({ generation: ++generation, restarts: { count, lastEnd: end } }),
+            oneMatch,
+            watched,
+          );
+        await create();
+        // Before its instance was heard of for the first time.
+        await expect(hear(1, null)).resolves.toMatchObject({ hasRestarted: true });
+        await expect(hear(1, lastEnd)).resolves.not.toHaveProperty('hasRestarted');
+        await expect(hear(1, { ...lastEnd, exitCode: 1 })).resolves.not.toHaveProperty('hasRestarted');
+        await expect(hear(0, null)).resolves.not.toHaveProperty('hasRestarted');
+        await expect(hear(1, null)).resolves.toMatchObject({ hasRestarted: true });
+      });
+
       it('remembers of an instance that nobody here asked to end what is said of that, whatever it says later', async () => {
         const ending = { status: 'terminating', description: 'later' } as const;
         const said = async () => (await store.getRoom(scheduler, 'arena-1'))!.instance.description;
@@ -1087,6 +1108,16 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
         expect(await store.listSchedulers()).toEqual([]);
       });
 
+      it('leaves nothing of a room that may come back: seen again, it is found like any other', async () => {
+        await create();
+        await store.endRoom(scheduler, 'arena-1', 'disowned', '', { mayComeBack: true });
+        expect(await store.listSchedulers()).toEqual([]);
+        await expect(store.applyInstance(instance(), oneMatch, listed)).resolves.toMatchObject({ outcome: 'adopted' });
+        await store.endRoom(scheduler, 'arena-1');
+        await store.endRoom(scheduler, 'arena-1', 'disowned', '', { mayComeBack: true });
+        await expect(store.applyInstance(instance(), oneMatch, listed)).resolves.toEqual({ outcome: 'ended' });
+      });
+
       it('forgets the end after 24 hours', async () => {
         await store.endRoom(scheduler, 'arena-1');
         await under.ageTombstone(scheduler, 'arena-1', dayMs - 10_000);
@@ -1096,28 +1127,81 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
       });
     });
 
-    describe('terminateRooms', () => {
-      it('notes how often it was asked to end a room, and when last, without making it younger', async () => {
+    describe('noteEndAsked', () => {
+      const read = async () => (await store.getRoom(scheduler, 'arena-1'))!;
+
+      it('notes how often rooms were asked to end, and when last, and changes nothing else', async () => {
         await create();
+        await create('arena-2');
         await store.applyInstance(instance(), oneMatch, watched);
-        const read = async () => (await store.getRoom(scheduler, 'arena-1'))!;
-        expect((await read()).endAsked).toBeNull();
-        await store.terminateRooms(scheduler, ['arena-1'], regardless);
+        await store.terminateRooms(scheduler, ['arena-1', 'arena-2'], regardless);
+        const before = await read();
+        await store.noteEndAsked(scheduler, ['arena-1', 'nobody', 'arena-2']);
         const first = await read();
-        expect(first.endAsked).toEqual({ times: 1, lastAtMs: first.statusSinceMs });
-        await store.terminateRooms(scheduler, ['arena-1'], regardless);
-        const { endAsked, statusSinceMs } = await read();
-        expect(statusSinceMs).toBe(first.statusSinceMs);
-        expect(endAsked!.times).toBe(2);
-        expect(endAsked!.lastAtMs).toBeGreaterThanOrEqual(first.endAsked!.lastAtMs);
+        expect(first).toEqual({ ...before, endAsked: { times: 1, lastAtMs: expect.any(Number) } });
+        await store.noteEndAsked(scheduler, ['arena-1']);
+        const second = await read();
+        expect(second.endAsked!.times).toBe(2);
+        expect(second.endAsked!.lastAtMs).toBeGreaterThanOrEqual(first.endAsked!.lastAtMs);
+        expect((await store.getRoom(scheduler, 'arena-2'))!.endAsked).toMatchObject({ times: 1 });
+        expect(await store.getRoom(scheduler, 'nobody')).toBeNull();
+        expect((await store.recountFleet(scheduler)).repaired).toBe(0);
       });
 
-      it('counts no question to a room that is spared', async () => {
+      it('notes it of a room that said that it is over', async () => {
+        await roomThatSaid('terminated');
+        await store.noteEndAsked(scheduler, ['arena-1']);
+        expect((await read()).endAsked).toMatchObject({ times: 1 });
+      });
+
+      it('notes nothing of a room that stays, and nothing of none', async () => {
+        await roomThatSaid('ready');
+        await store.noteEndAsked(scheduler, ['arena-1']);
+        await store.noteEndAsked(scheduler, []);
+        expect((await read()).endAsked).toBeNull();
+      });
+    });
+
+    describe('noteStartPutOff', () => {
+      const read = async () => (await store.getRoom(scheduler, 'arena-1'))!;
+
+      it('notes when a start was put off last, and why, until the instance is heard of', async () => {
+        await create();
+        const before = await read();
+        await store.noteStartPutOff(scheduler, ['nobody', 'arena-1'], 'the cluster is away');
+        const first = await read();
+        expect(first).toEqual({
+          ...before,
+          startPutOff: { lastAtMs: expect.any(Number), reason: 'the cluster is away' },
+        });
+        await store.noteStartPutOff(scheduler, ['arena-1'], 'pods is forbidden');
+        const second = (await read()).startPutOff!;
+        expect(second.reason).toBe('pods is forbidden');
+        expect(second.lastAtMs).toBeGreaterThanOrEqual(first.startPutOff!.lastAtMs);
+        expect(await store.getRoom(scheduler, 'nobody')).toBeNull();
+        expect((await store.recountFleet(scheduler)).repaired).toBe(0);
+        await store.applyInstance(instance(), oneMatch, watched);
+        expect((await read()).startPutOff).toBeNull();
+      });
+
+      it('notes nothing of a room whose instance was heard of, or that is to go', async () => {
+        await create('arena-2');
+        await roomThatSaid('ready');
+        await store.terminateRooms(scheduler, ['arena-2'], regardless);
+        await store.noteStartPutOff(scheduler, ['arena-1', 'arena-2'], 'the cluster is away');
+        for (const id of ['arena-1', 'arena-2']) expect((await store.getRoom(scheduler, id))!.startPutOff).toBeNull();
+      });
+    });
+
+    describe('terminateRooms', () => {
+      it('is no question to the instance, however often it is called, and makes no room younger', async () => {
         await create();
         await store.applyInstance(instance(), oneMatch, watched);
-        await store.applyPing(ping('occupied', 1), oneMatch);
-        await store.terminateRooms(scheduler, ['arena-1'], { reason: 'scale_down' });
-        expect((await store.getRoom(scheduler, 'arena-1'))!.endAsked).toBeNull();
+        await store.terminateRooms(scheduler, ['arena-1'], regardless);
+        const first = (await store.getRoom(scheduler, 'arena-1'))!;
+        await store.terminateRooms(scheduler, ['arena-1'], regardless);
+        expect(await store.getRoom(scheduler, 'arena-1')).toEqual(first);
+        expect(first).toMatchObject({ status: 'terminating', endAsked: null });
       });
 
       it('marks rooms and says so for those that are marked already', async () => {
@@ -1392,6 +1476,26 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
         await store.terminateRooms(scheduler, ['arena-1'], failed);
         await store.endRoom(scheduler, 'arena-1');
         expect(await earlyEnds()).toMatchObject({ count: 1, lastReason: failed.failedBecause });
+      });
+
+      it('count an old room that never was up and is removed for it, and keep why', async () => {
+        const late = { reason: 'expired_room', failedBecause: 'it did not ping within 2 min' };
+        await create();
+        await store.applyInstance(instance({ createdAtMs: 0 }), oneMatch, watched);
+        await under.passTime(600_000);
+        await store.terminateRooms(scheduler, ['arena-1'], late);
+        expect(await earlyEnds()).toMatchObject({ count: 1, lastReason: late.failedBecause });
+        expect(await store.endRoom(scheduler, 'arena-1')).toMatchObject({ reason: late.failedBecause });
+      });
+
+      it('leave out an old room that was up before, whatever it is removed for', async () => {
+        await create();
+        await store.applyInstance(instance(), oneMatch, watched);
+        await store.applyPing(ping('ready'), oneMatch);
+        await store.applyInstance(instance({ status: 'pending', generation: 9 }), oneMatch, watched);
+        await under.passTime(600_000);
+        await store.terminateRooms(scheduler, ['arena-1'], { reason: 'expired_room', failedBecause: 'late' });
+        expect((await earlyEnds()).count).toBe(0);
       });
 
       it('leave out an old room and a validation room', async () => {

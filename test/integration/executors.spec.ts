@@ -354,6 +354,29 @@ describe('add_rooms', () => {
     expect(await instanceIds()).toEqual(begun);
   });
 
+  it('notes on the rooms that it may not start now that they wait, when it tried last, and why', async () => {
+    await created();
+    const refusal = (verb: string) =>
+      new DomainError('permission_denied', 'runtime.forbidden', `pods is forbidden: cannot ${verb}`);
+    for (let count = 0; count < 2; count++) runtime.failNext('createInstance', refusal('create'));
+    const operation = await run('add_rooms', { amount: 2 });
+    const waiting = async () => (await rooms.readFleet(name)).rooms.map(({ startPutOff }) => startPutOff);
+    const first = await waiting();
+    expect(first).toHaveLength(2);
+    for (const each of first) expect(each?.reason).toBe('pods is forbidden: cannot create');
+    await redis.passTime(minuteMs);
+    for (let count = 0; count < 2; count++) runtime.failNext('createInstance', refusal('make'));
+    await eventually(async () => {
+      await openFleetWorker({ stores: another, rooms, hostPorts, runtime }).runner.drain(name);
+      for (const each of await waiting()) expect(each?.reason).toBe('pods is forbidden: cannot make');
+    });
+    for (const each of await waiting()) expect(each!.lastAtMs).toBeGreaterThanOrEqual(first[0]!.lastAtMs);
+    await eventually(async () => {
+      await openFleetWorker({ stores: another, rooms, hostPorts, runtime }).runner.drain(name);
+      expect(await history(operation)).toContain('added 2 rooms');
+    });
+  });
+
   it('says why most rooms failed, most frequent first, and of none that it was kept when none was', async () => {
     await created();
     const full = new DomainError('resource_exhausted', 'runtime.quota_exceeded', 'the quota is exceeded.');
@@ -644,6 +667,35 @@ describe('remove_rooms', () => {
     expect((await rooms.getRoom(name, id!))?.status).toBe('terminating');
   });
 
+  it('counts an expired room that never came up as one that ended early, says why in the log, and forgives one that was up', async () => {
+    await created();
+    await run('add_rooms', { amount: 2 });
+    for (const { id } of await runtime.listInstances(name)) runtime.markReady(id);
+    const started = await runtime.listInstances(name);
+    for (const instance of started) {
+      await rooms.applyInstance(instance, { maxMatches: 1 }, { adopt: false, authoritative: true });
+    }
+    const [late, wasUp] = started.map(({ id }) => id);
+    await rooms.markHearing(24 * 60 * minuteMs);
+    await occupy(wasUp!);
+    await redis.passTime(2 * roomLimits.initializationTimeoutMs + 2 * roomLimits.pingTimeoutMs + 1);
+    await run('remove_rooms', { amount: 2, roomIds: [late!, wasUp!], reason: 'expired_room' });
+    expect((await rooms.getRoom(name, late!))?.status).toBe('terminating');
+    const { count, lastReason } = await rooms.readEarlyEnds(name);
+    expect([count, lastReason]).toEqual([1, expect.stringMatching(/^it did not ping within /)]);
+    expect(worker.log.lines).toContainEqual(
+      expect.objectContaining({
+        level: 'warn',
+        fields: expect.objectContaining({
+          scheduler_name: name,
+          rooms: 1,
+          room_id: late,
+          reason: lastReason,
+        }) as object,
+      }),
+    );
+  });
+
   it('leaves a room alone that had expired and pings a match since', async () => {
     await created();
     const [id] = await fleetOf(1);
@@ -709,6 +761,67 @@ describe('remove_rooms', () => {
   });
 });
 
+describe('an order of removals that is put off', () => {
+  const asks = () => runtime.calls.filter(({ method }) => method === 'deleteInstance').length;
+
+  it.each([
+    ['the runtime is away', away()],
+    ['the runtime refuses its worker', new DomainError('permission_denied', 'runtime.forbidden', 'pods is forbidden')],
+  ])('does not count what never got an answer as asked: %s', async (_, failure) => {
+    await created({ roomsReplicas: 0 });
+    const [id] = await fleetOf(1);
+    for (let count = 0; count < 20; count++) runtime.failNext('deleteInstance', failure);
+    const operation = (await worker.operations.enqueue({
+      scheduler: name,
+      definition: 'remove_rooms',
+      input: { amount: 1, roomIds: [id!], reason: 'scale_down' },
+      actor: 'api',
+    }))!;
+    await eventually(async () => {
+      await openFleetWorker({ stores: another, rooms, hostPorts, runtime }).runner.drain(name);
+      expect(asks()).toBeGreaterThanOrEqual(4);
+    });
+    await worker.operations.cancelOperation(name, operation.id);
+    await eventually(async () => {
+      await openFleetWorker({ stores: another, rooms, hostPorts, runtime }).runner.drain(name);
+      expect((await postgres.operations.get(name, operation.id))!.operation.status).toBe('canceled');
+    });
+    expect(await rooms.getRoom(name, id!)).toMatchObject({ status: 'terminating', endAsked: null });
+    // The time to go, and its grace period: it is asked, as if nobody had asked before.
+    await redis.passTime(roomLimits.deletionTimeoutMs + minuteMs);
+    await rooms.markHearing(1_000 * minuteMs);
+    await worker.healthCycle.look(name);
+    expect((await operationsOf('pending')).map(({ definition }) => definition)).toEqual(['health_controller']);
+  });
+
+  it('asks only those again of which nobody heard', async () => {
+    await created();
+    const [first, second] = await fleetOf(2);
+    runtime.failNext('deleteInstance', away());
+    const operation = await run('remove_rooms', { amount: 2, roomIds: [first!, second!], reason: 'scale_down' });
+    expect(operation.status).toBe('pending');
+    expect((await rooms.getRoom(name, first!))!.endAsked).toBeNull();
+    const asked = (await rooms.getRoom(name, second!))!.endAsked;
+    expect(asked).toMatchObject({ times: 1 });
+    await eventually(async () => {
+      await worker.runner.drain(name);
+      expect(await history(operation)).toContain(`removed rooms: [${first} ${second}]`);
+    });
+    expect((await rooms.getRoom(name, first!))!.endAsked).toMatchObject({ times: 1 });
+    expect((await rooms.getRoom(name, second!))!.endAsked).toEqual(asked);
+    expect(asks()).toBe(3);
+  });
+
+  it('counts an ask that was heard and refused, so that it is repeated less and less often', async () => {
+    await created();
+    const [id] = await fleetOf(1);
+    runtime.failNext('deleteInstance', broken());
+    const operation = await run('remove_rooms', { amount: 1, roomIds: [id!], reason: 'scale_down' });
+    expect(operation.status).toBe('error');
+    expect((await rooms.getRoom(name, id!))!.endAsked).toMatchObject({ times: 1 });
+  });
+});
+
 describe('an order of many removals', () => {
   it('that is canceled ends no more rooms than those of the step that runs, and says which', async () => {
     await created({ portRange: { start: 20_000, end: 21_000 } });
@@ -770,6 +883,7 @@ describe('delete_scheduler', () => {
     expect(await history(deletion)).toEqual([
       'Created',
       'Starting operation',
+      expect.stringMatching(/^the \w+ is deleted with everything in it$/),
       'Waiting for instances to be deleted: 2',
       'Waiting for instances to be deleted: 1',
       'Operation finished',
@@ -851,6 +965,17 @@ describe('delete_scheduler', () => {
     expect(await postgres.schedulers.getScheduler(name)).toBeNull();
   });
 
+  it('says how many of the rooms that go have matches', async () => {
+    await created();
+    const [first] = await fleetOf(2);
+    await occupy(first!);
+    const { operationId } = await worker.schedulers.deleteScheduler(name);
+    await worker.runner.drain(name);
+    expect(await history({ scheduler: name, id: operationId })).toContain(
+      'the place is deleted with everything in it; 1 room had a match, or a caller on the way to one',
+    );
+  });
+
   it('is not given more time by workers that go on with it', async () => {
     await created({ spec: { terminationGracePeriodNs: 3_600e9 } });
     await fleetOf(1);
@@ -863,7 +988,7 @@ describe('delete_scheduler', () => {
     };
     await worker.runner.drain(name);
     const first = await patience();
-    expect(first).toEqual({ left: 1, giveUpAtMs: expect.any(Number) });
+    expect(first).toEqual({ left: 1, giveUpAtMs: expect.any(Number), saidPlaceGoes: true });
     // Of its own running time: the clocks of two machines need not agree.
     expect((first as { giveUpAtMs: number }).giveUpAtMs).toBeLessThan(2 * 3_600_000);
     await openFleetWorker({ stores: another, rooms, hostPorts, runtime }).runner.drain(name);
@@ -1332,8 +1457,10 @@ describe('a health cycle', () => {
       const [cycle] = await operationsOf('pending');
       // A worker that died at its last write, and nobody who came for longer than a cycle may take.
       const interrupted = open();
-      interrupted.operations.onFinish = () => new Promise(() => undefined);
-      void interrupted.worker.runner.drain(name);
+      let comeBack = (): void => undefined;
+      const dead = new Promise<void>((resolve) => (comeBack = resolve));
+      interrupted.operations.onFinish = () => dead;
+      const drained = interrupted.worker.runner.drain(name);
       await eventually(() => expect(interrupted.operations.onFinish).toBeNull());
       expect(await operationsOf('pending')).toEqual([]);
       await postgres.sql(
@@ -1348,6 +1475,10 @@ describe('a health cycle', () => {
       expect(await operationsOf('pending')).toEqual([]);
       expect(await instanceIds()).toEqual([]);
       expect(worker.wakeUps.rings.at(-1)).toEqual({ kind: 'health', scheduler: name, delayMs: retryDelayMs });
+      // It finds that another one went on; until then its deadline's timer keeps this process alive.
+      comeBack();
+      await drained;
+      expect(await endOf(cycle!)).toBe('error');
     });
   });
 });

@@ -462,6 +462,7 @@ describe('the rooms API over REST and gRPC, on Redis, with a backend that listen
     maxMatches,
     activeVersion: 'v1.0.0',
     placement: { affinity: '', toleration: '' },
+    isTerminating: false,
     forwarders: forwarders.map((stated) => ({
       name: 'backend',
       enabled: true,

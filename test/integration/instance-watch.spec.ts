@@ -6,7 +6,7 @@ import type { Instance } from '../../src/domain/room/room';
 import { SchedulerSettingsCache } from '../../src/features/schedulers/scheduler-settings';
 import { InstanceWatch } from '../../src/features/watching/instance-watch';
 import { creationDeadlineMs, Reconciliation } from '../../src/features/watching/reconciliation';
-import type { InstanceSpec } from '../../src/ports/runtime';
+import type { InstanceSpec, RuntimeInstance } from '../../src/ports/runtime';
 import { aSchedulerDefinition } from '../support/a-scheduler-definition';
 import { eventually } from '../support/eventually';
 import { FakeRuntime } from '../support/fake-runtime';
@@ -332,6 +332,24 @@ describe('the watcher', () => {
         { id: 'room-1', refusedUntilMs: expect.any(Number) },
       ]);
     });
+
+    it('is found again where somebody puts its mark back, and not deleted for having no room', async () => {
+      await rooms.createRoom({ id: 'room-1', scheduler: 'arena', version: 'v1.0.0', validation: false });
+      const hostPorts = [{ name: 'client', protocol: 'UDP', port: 20_000 }];
+      const instance = { ...instanceOf('room-1', 'arena'), hostPorts };
+      runtime.plant(instance);
+      const watcher = startWatcher();
+      await begun(watcher);
+      runtime.vanish('room-1', 'disowned', 'disowned: its labels were changed by someone else');
+      await eventually(async () => expect(await fleet()).toEqual([]));
+      runtime.plant(instance);
+      await eventually(async () => expect(await fleet()).toEqual(['room-1']));
+      expect(await rooms.getRoom('arena', 'room-1')).toMatchObject({
+        status: 'unready',
+        adoptedAtMs: expect.any(Number),
+      });
+      expect((await redis.hostPorts.list()).holders).toMatchObject([{ id: 'room-1', ports: [{ port: 20_000 }] }]);
+    });
   });
 
   it('tells of a container that was started again, once for each time, and leaves its room as it is', async () => {
@@ -635,11 +653,12 @@ describe('comparing a full list of instances with the room state', () => {
   const minuteMs = 60_000;
   let registry: Registry;
   let reconciliation: Reconciliation;
+  let log: RecordedLog;
 
   beforeEach(() => {
     registry = new Registry();
     const metrics = new PrometheusMetrics(registry);
-    const log = new RecordedLog();
+    log = new RecordedLog();
     reconciliation = new Reconciliation(
       rooms,
       redis.hostPorts,
@@ -659,12 +678,13 @@ describe('comparing a full list of instances with the room state', () => {
 
   /** A list that was asked for just now, and what follows from it. */
   async function compare(
-    instances: Instance[],
+    instances: (Instance & Partial<RuntimeInstance>)[],
     nowMs: number,
     { ended = [], ageMs = 0 }: { ended?: string[]; ageMs?: number } = {},
   ): Promise<Set<string>> {
     const facts = { ended: new Set(ended.map((id) => `arena/${id}`)), ageMs, recounts: true };
-    const touched = await reconciliation.compare(instances, nowMs, facts);
+    const listed = instances.map((each) => ({ hostPorts: [], placementProblem: null, isProtected: false, ...each }));
+    const touched = await reconciliation.compare(listed, nowMs, facts);
     await reconciliation.deleteStrays(new AbortController().signal);
     return touched;
   }
@@ -704,6 +724,25 @@ describe('comparing a full list of instances with the room state', () => {
     expect(await compare([], 1_000)).toEqual(new Set(['arena']));
     expect(await fleet()).toEqual([]);
     expect(reconciliation.lookAgainInMs).toBeNull();
+  });
+
+  it('leaves a record alone whose start is tried again and again, and ends it with the reason when nobody tries any more', async () => {
+    await rooms.createRoom({ id: 'room-1', scheduler: 'arena', version: 'v1.0.0', validation: false });
+    for (let attempt = 1; attempt <= 3; attempt++) {
+      await rooms.noteStartPutOff('arena', ['room-1'], 'pods is forbidden: cannot create');
+      await redis.passTime(creationDeadlineMs - 10_000);
+      await compare([], attempt * minuteMs);
+      await compare([], attempt * minuteMs + 1_000);
+      expect(await fleet()).toEqual(['room-1']);
+    }
+    await redis.passTime(10_000);
+    await compare([], 10 * minuteMs);
+    await compare([], 10 * minuteMs + 1_000);
+    expect(await fleet()).toEqual([]);
+    expect(await rooms.readEarlyEnds('arena')).toMatchObject({
+      notCreated: 1,
+      lastReason: 'pods is forbidden: cannot create',
+    });
   });
 
   it('deletes an instance of an unknown scheduler only when it was seen twice, a minute apart', async () => {
@@ -785,6 +824,39 @@ describe('comparing a full list of instances with the room state', () => {
     await compare([left, ending], minuteMs, { ended });
     expect(deletions()).toEqual(['left-1']);
     expect(await registry.metrics()).toContain('maestro_watcher_drift_repaired_total{kind="ended_room_left"} 1');
+  });
+
+  it('leaves an instance alone whose room has ended while it is marked as having a match, and says so once', async () => {
+    const left = instanceOf('left-1', 'arena');
+    runtime.plant(left);
+    const ended = ['left-1'];
+    for (const nowMs of [0, minuteMs, 2 * minuteMs]) await compare([{ ...left, isProtected: true }], nowMs, { ended });
+    expect(deletions()).toEqual([]);
+    expect(log.lines.filter(({ level }) => level === 'warn')).toEqual([
+      {
+        level: 'warn',
+        fields: { scheduler_name: 'arena', room_id: 'left-1' },
+        message: 'an instance has no room any more, and is marked as having a match: it is not deleted',
+      },
+    ]);
+    await compare([left], 3 * minuteMs, { ended });
+    expect(deletions()).toEqual(['left-1']);
+  });
+
+  it('gives the ports last of a room whose instance is nowhere, and frees those of one that never had any', async () => {
+    await startRoom('room-1');
+    const [instance] = await runtime.listInstances();
+    await rooms.applyInstance(instance!, { maxMatches: 1 }, { adopt: false, authoritative: true });
+    await rooms.createRoom({ id: 'room-2', scheduler: 'arena', version: 'v1.0.0', validation: false });
+    const ports = [{ name: 'client', protocol: 'UDP', port: 20_000 }];
+    await redis.hostPorts.hold(['room-1', 'room-2'].map((id) => ({ scheduler: 'arena', id, pool: '', ports })));
+    await redis.passTime(creationDeadlineMs);
+    await compare([], 0);
+    await compare([], 1_000);
+    expect(await fleet()).toEqual([]);
+    expect((await redis.hostPorts.list()).holders).toMatchObject([
+      { id: 'room-1', refusedUntilMs: expect.any(Number) },
+    ]);
   });
 
   it('finds no doubt in what is being made or is ending, and wants a look when one that was listed too early may be judged', async () => {

@@ -138,6 +138,25 @@ describe('KubernetesApi', () => {
     expect(log.lines).toEqual([]);
   });
 
+  it('asks again for what several servers counted at once, and not for a change that crossed another', async () => {
+    await open({ qps: 100, burst: 100 });
+    let conflicts = 0;
+    reply = (_, response) => {
+      if (conflicts-- <= 0) return say(response);
+      const message = 'Operation cannot be fulfilled on resourcequotas "q": the object has been modified';
+      const status = { kind: 'Status', status: 'Failure', code: 409, reason: 'Conflict', message };
+      response.writeHead(409).end(JSON.stringify(status));
+    };
+    conflicts = 2;
+    await create();
+    expect(asked).toHaveLength(3);
+    conflicts = 1;
+    await expect(api.call({ method: 'PATCH', path: pods, body: {} })).rejects.toMatchObject({
+      facts: { reason: 'Conflict' },
+    });
+    expect(asked).toHaveLength(4);
+  });
+
   it('leaves a server alone that asked one of its calls for it', async () => {
     await open({ qps: 100, burst: 100 }, { callDeadlineMs: 30_000 });
     let refusals = 1;

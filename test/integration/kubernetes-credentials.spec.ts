@@ -1,6 +1,8 @@
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { isRefusal } from '../../src/features/operations/refusals';
+import { eventually } from '../support/eventually';
 import { describeOnKubernetes } from '../support/kube-control-plane';
 import { KubeRooms, openKubeCluster, type KubeCluster } from '../support/kube-rooms';
 
@@ -36,6 +38,8 @@ describeOnKubernetes('credentials for Kubernetes', (source) => {
     writeFileSync(file('kubeconfig'), JSON.stringify(config));
     return rooms.client({ cluster: { kubeconfig: file('kubeconfig') }, ...options });
   };
+
+  const saidOfServer = () => rooms.log.lines.filter(({ message }) => message.startsWith('the API server'));
 
   /** A program such as `aws eks get-token`, that says that its token is good for an hour. */
   const writePlugin = (program: string): { exec: object } => {
@@ -96,17 +100,46 @@ describeOnKubernetes('credentials for Kubernetes', (source) => {
   it('that a program cannot give fail the call within its deadline, and are had when it can', async () => {
     rooms.proxy.token = 'late';
     const client = await clientOf(writePlugin('echo "the login has expired" >&2; exit 1'), { callDeadlineMs: 1_000 });
-    await expect(client.listInstances()).rejects.toMatchObject({
-      kind: 'unavailable',
-      message: expect.stringContaining('the login has expired'),
-    });
+    const failure: unknown = await client.listInstances().catch((error: unknown) => error);
+    expect(failure).toMatchObject({ kind: 'unavailable', code: 'runtime.unauthenticated' });
+    expect((failure as Error).message).toBe(
+      `Kubernetes did not list pods: no credentials came from the program "${file('plugin')}": the login has expired`,
+    );
+    expect(isRefusal(failure)).toBe(true);
+    expect(saidOfServer()).toEqual([]);
     writePlugin(`echo '${credential('late')}'`);
     await expect(client.listInstances()).resolves.toEqual([]);
   });
 
   it('that a program never gives fail the call within its deadline', async () => {
     const client = await clientOf(writePlugin('exec sleep 3'), { callDeadlineMs: 500 });
-    await expect(client.listInstances()).rejects.toMatchObject({ kind: 'unavailable' });
+    await expect(client.listInstances()).rejects.toMatchObject({
+      kind: 'unavailable',
+      code: 'runtime.unauthenticated',
+      message: expect.stringContaining(`the program "${file('plugin')}": it did not end in time`),
+    });
+    expect(saidOfServer()).toEqual([]);
+  });
+
+  it('in a file that cannot be read are told by its name, and no silence of the server', async () => {
+    writeFileSync(file('token'), 'first');
+    const client = await clientOf({ tokenFile: 'token' }, { callDeadlineMs: 500 });
+    rmSync(file('token'));
+    await expect(client.listInstances()).rejects.toMatchObject({
+      kind: 'unavailable',
+      code: 'runtime.unauthenticated',
+      message: expect.stringContaining(`no credentials came from the file ${file('token')}`),
+    });
+    expect(saidOfServer()).toEqual([]);
+    const stop = new AbortController();
+    const handlers = { onList: async () => undefined, onChange: async () => undefined };
+    const watching = client.watchInstances(handlers, stop.signal);
+    await eventually(() =>
+      expect(rooms.log.lines.map(({ message }) => message)).toContain('a watch of Kubernetes was interrupted'),
+    );
+    stop.abort();
+    await watching;
+    expect(saidOfServer()).toEqual([]);
   });
 
   it('in a file are read again when the server does not know them any more', async () => {

@@ -264,6 +264,17 @@ describeOnKubernetes('Kubernetes runtime under faults', (source) => {
       expect(await podNames()).toEqual(['arena-1', 'arena-2']);
     });
 
+    it('is listed anew where nobody can say whether a room is gone or lost its labels: no end is made up', async () => {
+      await runtime.createInstance(roomSpec({ id: 'arena-1' }));
+      await rooms.machine.run('arena-1');
+      const watcher = await watch();
+      rooms.proxy.refuse(1, ({ method, path }) => method === 'GET' && path === `${pods}/arena-1`, 403);
+      await rooms.machine.patch(`${pods}/arena-1`, { metadata: { labels: { 'maestro.io/installation': null } } });
+      await soon(() => expect(watcher.lists).toHaveLength(2));
+      expect(watcher.lists[1]).toEqual([]);
+      expect(changesOf(watcher, 'arena-1')).toEqual([]);
+    });
+
     it.each(['..', '../kube-system', 'a/b', ''])('is not reached by the name %j', async (name) => {
       expect(await runtime.deleteInstance('arena', name, 'scale_down')).toBe('not_found');
       expect(await runtime.deleteScheduler(name)).toBe('not_found');

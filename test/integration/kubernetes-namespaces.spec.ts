@@ -221,6 +221,36 @@ describeOnKubernetes('the namespaces of schedulers', (source) => {
       await rooms.machine.letEnd('arena-1');
     });
 
+    it('is cleared by a roll-back that goes on where it broke off, and by no other', async () => {
+      await stood({ 'maestro.io/adopted': 'true' }, { [mark]: installation });
+      await runtime.deleteScheduler('arena');
+      expect(await runtime.createScheduler('arena', 'operation-2')).toBe('created');
+      rooms.proxy.refuse(1, ({ method }) => method === 'DELETE', 403);
+      expect(await failureOf(runtime.deleteScheduler('arena', 'operation-2'))).toMatchObject({
+        code: 'runtime.forbidden',
+      });
+      expect([(await marks()).holder, await budgets()]).toEqual([null, ['arena']]);
+
+      const another = await rooms.client();
+      expect(await another.deleteScheduler('arena', 'operation-1')).toBe('not_found');
+      expect(await budgets()).toEqual(['arena']);
+      expect(await another.deleteScheduler('arena', 'operation-2')).toEqual(left("it is not this Maestro's alone"));
+      expect(await budgets()).toEqual([]);
+      expect(Object.keys((await marks()).annotations)).not.toContain('maestro.io/owner');
+      expect(await another.deleteScheduler('arena', 'operation-2')).toBe('not_found');
+    });
+
+    it('stays when it has lost the label by which it was ours, and both the answer and the log say so', async () => {
+      await runtime.createScheduler('arena', 'operation-1');
+      await rooms.machine.patch(path, { metadata: { labels: { [mark]: null } } });
+      const answer = await runtime.deleteScheduler('arena');
+      expect(answer).toEqual(left(`its label ${mark} is gone, by which it was this Maestro's`));
+      expect(await runtime.deleteScheduler('arena')).toEqual(answer);
+      expect(warnings()).toHaveLength(1);
+      const { message } = await failureOf(runtime.ensureScheduler('arena', 'operation-1'));
+      expect(message).toContain(`put its label ${mark}=${installation} back`);
+    });
+
     it('is looked at again when somebody changed it meanwhile, and left alone when it is not ours any more', async () => {
       await stood({ 'maestro.io/adopted': 'true' }, { [mark]: installation });
       rooms.proxy.refuse(1, ({ method }) => method === 'PATCH', 409);

@@ -119,8 +119,13 @@ describe('the scheduler store on PostgreSQL', () => {
         maxMatches: 12,
         activeVersion: 'v1.0.0',
         placement: { affinity: 'arcade', toleration: 'games' },
+        isTerminating: false,
         forwarders,
       });
+      await postgres.schedulers.setState('delta', 'terminating');
+      expect(await postgres.schedulers.listSettings()).toContainEqual(
+        expect.objectContaining({ name: 'delta', isTerminating: true }),
+      );
     });
   });
 
@@ -221,7 +226,7 @@ describe('the scheduler store on PostgreSQL', () => {
       expect((await postgres.schedulers.findVersions('arena', {})).sort()).toEqual(['v1.0.0', 'v2.0.0']);
       expect(await postgres.schedulers.findVersions('arena', { nobody: 'has it' })).toEqual([]);
       expect((await postgres.schedulers.listSchedulers({ game: 'chess', version: 'v2.0.0' })).length).toBe(1);
-      const unplaced = { placement: { affinity: '', toleration: '' } };
+      const unplaced = { placement: { affinity: '', toleration: '' }, isTerminating: false };
       expect(await postgres.schedulers.listSettings()).toEqual([
         { ...unplaced, name: 'arena', game: 'chess', maxMatches: 5, activeVersion: 'v2.0.0', forwarders: [] },
       ]);

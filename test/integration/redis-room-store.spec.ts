@@ -42,6 +42,34 @@ describe('rooms in Redis', () => {
     return sent;
   }
 
+  it('calls no restart news of which a room of an earlier Maestro kept no count', async () => {
+    await create('arena-1');
+    const hear = (count: number) =>
+      under.store.applyInstance(
+        {
+          id: 'arena-1',
+          scheduler,
+          version: 'v1.0.0',
+          validation: false,
+          status: 'ready',
+          description: '',
+          address: null,
+          createdAtMs: 0,
+          generation: count,
+          restarts: { count, lastEnd: null },
+        },
+        settings,
+        { adopt: false, authoritative: false },
+      );
+    await hear(1);
+    const record = JSON.parse((await under.redis.hget(keys.rooms, 'arena-1'))!) as RoomRecord;
+    delete record.restarts;
+    delete record.restartCount;
+    await under.redis.hset(keys.rooms, 'arena-1', JSON.stringify(record));
+    expect(await hear(7)).not.toHaveProperty('hasRestarted');
+    expect(await hear(8)).toMatchObject({ hasRestarted: true });
+  });
+
   describe('round trips', () => {
     it('of a ping are one EVALSHA, whatever it finds', async () => {
       await create('arena-1');

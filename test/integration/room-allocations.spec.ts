@@ -4,6 +4,8 @@ import type { UnaryMethod } from '../../src/api/http/call-rpc';
 import { schedulerKeys } from '../../src/adapters/redis/room-keys';
 import type { Instance } from '../../src/domain/room/room';
 import { AllocationExpiry } from '../../src/features/rooms/allocation-expiry';
+import { NoticeBoard } from '../../src/features/rooms/notice-board';
+import { SchedulerSettingsCache } from '../../src/features/schedulers/scheduler-settings';
 import type { Ping } from '../../src/ports/room-store';
 import { RoomsService } from '../../src/proto/gen/api/v1/rooms_pb';
 import { AllocationsService } from '../../src/proto/gen/maestro/v1/allocations_pb';
@@ -53,6 +55,8 @@ describe('allocations over REST and gRPC, on Redis', () => {
   let one: RoomsApiInTest;
   let other: RoomsApiInTest;
   let queries: string[];
+  let isArenaTerminating: boolean;
+  let tellOfChange: ((name: string) => void)[];
   const started: RoomsApiInTest[] = [];
 
   const schedulers = {
@@ -66,6 +70,7 @@ describe('allocations over REST and gRPC, on Redis', () => {
           activeVersion: 'v2.1.0',
           forwarders: [],
           placement: { affinity: '', toleration: '' },
+          isTerminating: isArenaTerminating,
         },
         {
           name: 'many',
@@ -74,6 +79,7 @@ describe('allocations over REST and gRPC, on Redis', () => {
           activeVersion: 'v2.1.0',
           forwarders: [],
           placement: { affinity: '', toleration: '' },
+          isTerminating: false,
         },
       ];
     },
@@ -83,7 +89,7 @@ describe('allocations over REST and gRPC, on Redis', () => {
       if (labels['region'] === 'eu') return ['v2.0.0', 'v3.0.0'];
       return Object.keys(labels).length === 0 ? ['v1.0.0', 'v2.0.0', 'v2.1.0', 'v3.0.0', 'v20.0.0'] : [];
     },
-    watchChanges: async () => undefined,
+    watchChanges: async (onChange: (name: string) => void) => void tellOfChange.push(onChange),
   };
 
   async function startApi(options: {
@@ -103,7 +109,7 @@ describe('allocations over REST and gRPC, on Redis', () => {
   afterAll(() => under?.close());
 
   beforeEach(async () => {
-    queries = [];
+    [queries, isArenaTerminating, tellOfChange] = [[], false, []];
     // Nobody looks by himself in the time of a test: who is served has heard of it by notice.
     const waits = { ...roomsApiSettings.waits, pollIntervalMs: 60_000, aliveMs: 120_000 };
     [one, other] = await Promise.all([startApi({ settings: { waits } }), startApi({ settings: { waits } })]);
@@ -165,6 +171,29 @@ describe('allocations over REST and gRPC, on Redis', () => {
     'json' in outcome ? (outcome.json['allocation'] as JsonObject)['state'] : outcome;
   const waitingNow = () => under.redis.zcard(schedulerKeys('arena').waiting);
   const untilWaiting = (count: number) => eventually(async () => expect(await waitingNow()).toBe(count));
+
+  it('gives out no room of a scheduler that is being deleted, and callers that wait for one hear so at once', async () => {
+    const waits = { ...roomsApiSettings.waits, pollIntervalMs: 60_000, aliveMs: 120_000 };
+    const api = await startApi({ settings: { waits }, loops: [NoticeBoard, SchedulerSettingsCache] });
+    await eventually(expectListeners);
+    const long = { ...arena, waitSeconds: 60 };
+    const waiting = [api.overRest(rpc.allocate, long), api.overGrpc(rpc.allocate, long)];
+    await untilWaiting(2);
+    isArenaTerminating = true;
+    for (const tell of tellOfChange) tell('arena');
+    const nothing = refused(8, 'no room of scheduler arena that fits is free; try again, or wait with waitSeconds');
+    expect(await Promise.all(waiting)).toEqual([nothing, nothing]);
+    expect(await waitingNow()).toBe(0);
+
+    await startRoom();
+    await ping(api, { says: 'ready' });
+    const later = [arena, long].flatMap((wish) => [api.overRest(rpc.allocate, wish), api.overGrpc(rpc.allocate, wish)]);
+    expect(await Promise.all(later)).toEqual([nothing, nothing, nothing, nothing]);
+    const ofV10 = refused(2, 'no ready rooms available for scheduler arena');
+    const { allocateRoom } = RoomsService.method;
+    expect(await api.overGrpc(allocateRoom, arena)).toEqual(ofV10);
+    expect(await under.store.getRoom('arena', 'room-1')).toMatchObject({ status: 'ready', allocations: [] });
+  });
 
   describe.each(wires)('over %s', (_wire, call) => {
     it('gives a room with all that is needed to play there', async () => {

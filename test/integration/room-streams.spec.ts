@@ -29,6 +29,7 @@ const settingsOf = (name: string): SchedulerSettings => ({
   activeVersion: 'v1.0.0',
   forwarders: [],
   placement: { affinity: '', toleration: '' },
+  isTerminating: false,
 });
 
 /** `maestro.v1.RoomStreamsService` over a real socket, on a real Redis behind a gate that can break. */

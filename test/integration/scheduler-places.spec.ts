@@ -1,3 +1,4 @@
+import { DomainError } from '../../src/domain/errors';
 import type { Operation, OperationDefinition, OperationInputs } from '../../src/domain/operation/operation';
 import { SchedulerPlaces } from '../../src/features/operations/scheduler-places';
 import { aSchedulerDefinition } from '../support/a-scheduler-definition';
@@ -84,6 +85,20 @@ describe('add_rooms', () => {
     expect(await instances()).toHaveLength(2);
   });
 
+  it('notes of rooms that it recorded that they wait for their place', async () => {
+    await created();
+    runtime.failNext('createInstance', new DomainError('unavailable', 'runtime.unreachable', 'the runtime is away'));
+    const operation = await run('add_rooms', { amount: 1 });
+    const going = new DomainError('unavailable', 'runtime.place_going', 'the place is being deleted');
+    runtime.failNext('ensureScheduler', going);
+    await eventually(async () => {
+      await worker.runner.drain(name);
+      expect(await history(operation)).toContain('interrupted, it will be tried again: the place is being deleted');
+    });
+    const [room] = (await redis.store.readFleet(name)).rooms;
+    expect(room!.startPutOff?.reason).toBe('the place is being deleted');
+  });
+
   it('waits while the place goes that somebody removes, says so, and goes on when it is gone', async () => {
     await created();
     await run('add_rooms', { amount: 1 });
@@ -107,9 +122,68 @@ describe('add_rooms', () => {
     runtime.takePlace(name);
     const operation = await run('add_rooms', { amount: 2 });
     expect(operation.status).toBe('error');
-    expect(await history(operation)).toContain('The place "arena" exists');
+    expect(await history(operation)).toEqual(
+      expect.arrayContaining([
+        'error adding room: The place "arena" exists',
+        expect.stringMatching(/^more rooms failed than succeeded, .*; because: The place "arena" exists$/),
+      ]),
+    );
     expect(asked('createInstance')).toBe(0);
+    expect(asked('deleteInstance')).toBe(0);
     expect((await redis.store.readFleet(name)).rooms).toEqual([]);
+  });
+
+  it('is ordered less and less often while a place of somebody else has the name, and the scheduler shows it', async () => {
+    await created();
+    runtime.losePlace(name);
+    runtime.takePlace(name);
+    const orders = async (definition: OperationDefinition) =>
+      (await postgres.operations.list(name, { stage: 'final', order: 'asc', page: 1, perPage: 100 })).operations.filter(
+        (operation) => operation.definition === definition,
+      ).length;
+    const look = async () => {
+      await worker.healthCycle.look(name);
+      await worker.runner.drain(name);
+    };
+    // The clock of these tests passes for schedulers with records only.
+    await redis.store.createRoom({ id: 'trial', scheduler: name, version: 'v1.0.0', validation: true });
+    // Three early ends are free, and two rooms are wanted.
+    for (let round = 1; round <= 2; round++) {
+      await look();
+      expect(await orders('add_rooms')).toBe(round);
+    }
+    await look();
+    expect(await orders('add_rooms')).toBe(2);
+    expect(await redis.store.readEarlyEnds(name)).toMatchObject({
+      count: 4,
+      notCreated: 4,
+      lastReason: 'The place "arena" exists',
+    });
+    expect((await worker.schedulers.getScheduler(name)).state).toBe('on-error');
+    for (let seconds = 0; seconds < 60; seconds += 5) {
+      await redis.passTime(5_000);
+      await redis.store.markHearing(1_000_000_000);
+      await look();
+    }
+    // After 5, 10, 15, 25, 35 and 55 s, where nobody slows it down 12 times.
+    expect(await orders('add_rooms')).toBe(8);
+  });
+
+  it('fails a room with the reason that waited to be started when somebody took the place', async () => {
+    await created();
+    runtime.failNext('createInstance', new DomainError('unavailable', 'runtime.unreachable', 'the runtime is away'));
+    const operation = await run('add_rooms', { amount: 1 });
+    expect(operation.status).toBe('pending');
+    const [waiting] = (await redis.store.readFleet(name)).rooms;
+    expect(waiting!.startPutOff?.reason).toBe('the runtime is away');
+    runtime.losePlace(name);
+    runtime.takePlace(name);
+    await eventually(async () => {
+      await worker.runner.drain(name);
+      expect((await stored(operation)).status).toBe('error');
+    });
+    expect((await redis.store.readFleet(name)).rooms).toEqual([]);
+    expect(await redis.store.readEarlyEnds(name)).toMatchObject({ count: 1, lastReason: 'The place "arena" exists' });
   });
 
   it('makes no place for a scheduler that is being deleted', async () => {

@@ -378,7 +378,7 @@ describe('a definition of which no cluster takes a room', () => {
   });
 
   it('has no name of a namespace of every cluster, when it is new', async () => {
-    const line = 'Scheduler.Name: Name must be none of the namespaces of every cluster: ';
+    const line = 'Scheduler.Name: Name must not be a name that Kubernetes keeps for itself: ';
     expect(await refusalOf(api.schedulers.createScheduler('kube-system', aSchedulerDefinition()))).toMatchObject({
       kind: 'invalid_argument',
       message: `Validation Error:\n${line}default, kube-node-lease, kube-public, kube-system`,

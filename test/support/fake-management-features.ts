@@ -233,6 +233,7 @@ export class FakeRooms implements PublicSide<FleetRoomsService> {
       ],
       drainingSinceMs: at.getTime() + 2,
       endAsked: null,
+      startPutOff: null,
       instance: {
         status: 'ready',
         description: 'it runs',
@@ -258,6 +259,7 @@ export class FakeRooms implements PublicSide<FleetRoomsService> {
       allocations: [],
       drainingSinceMs: null,
       endAsked: null,
+      startPutOff: null,
       instance: { status: 'unknown', description: '', address: null, restarts: null },
     },
   ];

@@ -92,7 +92,7 @@ export function openFleetWorker(parts: FleetWorkerParts) {
       limit: parts.limit ?? 1_000,
       batchSize: parts.batchSize ?? 40,
     }),
-    new RemoveRoomsExecutor(lifecycle, healthCycle, metrics),
+    new RemoveRoomsExecutor(lifecycle, healthCycle, metrics, log),
     new HealthControllerExecutor(healthCycle),
   ] as unknown as Executor[];
   const runner = new OperationRunner(

@@ -143,6 +143,7 @@ const timesOfARoom = [
   'adoptedAtMs',
   'drainingSinceMs',
   'endAskedAtMs',
+  'putOffAtMs',
 ] as const;
 
 async function passTime(redis: Redis, ms: number): Promise<void> {

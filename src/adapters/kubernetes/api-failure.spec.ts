@@ -18,6 +18,13 @@ describe('domainErrorOf', () => {
     ['a wrong spec', answer(422, { reason: 'Invalid' }), 'invalid_argument', 'runtime.spec_invalid'],
     ['a request that is none', answer(400, { reason: 'BadRequest' }), 'invalid_argument', 'runtime.spec_invalid'],
     ['expired credentials', answer(401), 'unavailable', 'runtime.unauthenticated'],
+    ['credentials that do not come', ApiFailure.noCredentials('x'), 'unavailable', 'runtime.unauthenticated'],
+    [
+      'a server that is just starting',
+      forbidden('pods "a" is forbidden: not yet ready to handle request'),
+      'unavailable',
+      'runtime.api_failed',
+    ],
     ['a missing right', answer(403, { reason: 'Forbidden' }), 'permission_denied', 'runtime.forbidden'],
     ['a namespace that goes', answer(403, terminating), 'not_found', 'runtime.scheduler_not_found'],
     [
@@ -100,8 +107,17 @@ describe('pauseBeforeRetryMs', () => {
     ['not a wrong spec', answer(422), 1, 0, null],
     ['not a missing right', answer(403), 1, 0, null],
     ['not a conflict', answer(409), 1, 0, null],
+    ['not a change that crossed another', answer(409, { reason: 'Conflict' }), 1, 0, null],
+    ['a server that is just starting', forbidden('pods "a" is forbidden: not yet ready to handle request'), 1, 0, 50],
   ])('%s', (_what, failure, attempt, random, expected) => {
-    expect(pauseBeforeRetryMs(failure, attempt, random)).toBe(expected);
+    expect(pauseBeforeRetryMs(failure, { attempt, random, makes: false })).toBe(expected);
+  });
+
+  it('counts a quota anew that another server counted too, and no name that is taken', () => {
+    const message = 'Operation cannot be fulfilled on resourcequotas "q": the object has been modified';
+    const first = { attempt: 1, random: 0, makes: true };
+    expect(pauseBeforeRetryMs(answer(409, { reason: 'Conflict', message }), first)).toBe(50);
+    expect(pauseBeforeRetryMs(answer(409, { reason: 'AlreadyExists' }), first)).toBeNull();
   });
 });
 

@@ -3,6 +3,8 @@ import type { Status } from './kubernetes-objects';
 
 /** Not a word of Kubernetes: it said nothing. */
 const silentReason = 'Silence';
+/** Nor is this: nothing was asked. */
+const noCredentialsReason = 'NoCredentials';
 
 type Causes = NonNullable<NonNullable<Status['details']>['causes']>;
 
@@ -46,6 +48,12 @@ export class ApiFailure extends Error {
     return new ApiFailure(message, { status: null, reason: silentReason, causes: [], retryAfterMs: null }, cause);
   }
 
+  /** There is nothing to ask with: the server was not even called. */
+  static noCredentials(message: string, cause?: unknown): ApiFailure {
+    const facts = { status: null, reason: noCredentialsReason, causes: [], retryAfterMs: null };
+    return new ApiFailure(message, facts, cause);
+  }
+
   /** An `ERROR` of a watch is a Status without HTTP around it. */
   static ofStatus(status: Status): ApiFailure {
     return new ApiFailure(status.message ?? 'the API server ended the watch', {
@@ -54,6 +62,11 @@ export class ApiFailure extends Error {
       causes: status.details?.causes ?? [],
       retryAfterMs: secondsToMs(status.details?.retryAfterSeconds),
     });
+  }
+
+  /** It says something about this process, and nothing about the server. */
+  get isOfCredentials(): boolean {
+    return this.facts.reason === noCredentialsReason;
   }
 
   get isNotFound(): boolean {
@@ -81,7 +94,21 @@ export class ApiFailure extends Error {
   /** Another attempt may do: nobody said that this call is wrong. */
   get mayPass(): boolean {
     const { status } = this.facts;
-    return status === null || status === 429 || status >= 500;
+    return status === null || status === 429 || status >= 500 || this.saysServerStarts;
+  }
+
+  /**
+   * What was to be made was counted by several API servers at once, and this one has to count again
+   * (`Operation cannot be fulfilled on resourcequotas`). Nothing was made. Of a change the same word is an answer: it was based on
+   * what is not so any more.
+   */
+  get isCountedAnew(): boolean {
+    return this.facts.status === 409 && this.facts.reason === 'Conflict';
+  }
+
+  /** Its admission plugins have not read yet what they go by. A 403 by its number, and nobody's rule. */
+  get saysServerStarts(): boolean {
+    return this.facts.status === 403 && this.message.includes('not yet ready to handle request');
   }
 }
 
@@ -112,10 +139,14 @@ const maxAttempts = 6;
 
 /**
  * How long to wait before the next attempt; null when there is to be none. Doubles from 50 ms to 2 s, less up to a fifth at
- * random so that many clients do not come back together, and never before the server wants it.
+ * random so that many clients do not come back together, and never before the server wants it. `makes`: the call makes an object.
  */
-export function pauseBeforeRetryMs(failure: ApiFailure, attempt: number, random: number): number | null {
-  if (!failure.mayPass || attempt >= maxAttempts) return null;
+export function pauseBeforeRetryMs(
+  failure: ApiFailure,
+  { attempt, random, makes }: { attempt: number; random: number; makes: boolean },
+): number | null {
+  const mayPass = failure.mayPass || (makes && failure.isCountedAnew);
+  if (!mayPass || attempt >= maxAttempts) return null;
   const pauseMs = Math.min(lastPauseMs, firstPauseMs * 2 ** (attempt - 1)) * (1 - random / 5);
   return Math.max(pauseMs, failure.facts.retryAfterMs ?? 0);
 }
@@ -130,7 +161,7 @@ function kindOf(failure: ApiFailure): { kind: DomainError['kind']; code: string 
   const { status, reason, causes } = failure.facts;
   switch (status) {
     case null:
-      return { kind: 'unavailable', code: 'unreachable' };
+      return { kind: 'unavailable', code: failure.isOfCredentials ? 'unauthenticated' : 'unreachable' };
     case 400:
     case 413:
     case 415:
@@ -143,7 +174,7 @@ function kindOf(failure: ApiFailure): { kind: DomainError['kind']; code: string 
       if (causes.some((cause) => cause.reason === 'NamespaceTerminating')) {
         return { kind: 'not_found', code: 'scheduler_not_found' };
       }
-      return kindOfRefusal(failure.message);
+      return failure.saysServerStarts ? { kind: 'unavailable', code: 'api_failed' } : kindOfRefusal(failure.message);
     case 404:
       return { kind: 'not_found', code: 'not_found' };
     case 409:

@@ -92,6 +92,16 @@ export class ClusterAccess {
     return access;
   }
 
+  /** Where the credentials come from, for humans. */
+  get credentialsSource(): string {
+    const user = this.config.getCurrentUser();
+    const program = user?.exec as { command?: string } | undefined;
+    if (program?.command) return `the program "${program.command}"`;
+    const provider = user?.authProvider as { name: string; config?: { tokenFile?: string } } | undefined;
+    if (provider?.config?.tokenFile) return `the file ${provider.config.tokenFile}`;
+    return provider ? `the authentication provider "${provider.name}"` : 'the configuration of the cluster';
+  }
+
   /**
    * The server did not know these credentials: the configuration is read again, so that nothing remembered is used. Calls that went
    * out with the same ones beside each other make for one reading.

@@ -31,7 +31,10 @@ export class InstanceFollower {
     private readonly watcher: InstanceWatcher,
     private readonly addressOf: (nodeName: string | null) => string | null,
     private readonly relist: () => void,
-    /** Whether a pod of which its watch says that it is gone may still be there, and why it then is not ours. Null: it is gone. */
+    /**
+     * Whether a pod of which its watch says that it is gone may still be there, and why it then is not ours. Null: it is gone.
+     * When it throws nobody knows, and the end is not told: the new list lacks the pod.
+     */
     private readonly whyDisowned: (pod: Pod) => Promise<string | null>,
     private readonly log: Logger,
     private readonly signal: AbortSignal,

@@ -189,6 +189,7 @@ export class KubernetesApi {
       }
     } catch (error) {
       if (signal.aborted || this.closing.signal.aborted) return;
+      if (isOfCredentials(error)) throw error;
       if (isSilent && isOpen) throw ApiFailure.silence('nothing came on the watch for too long', error);
       if (isSilent) throw ApiFailure.noAnswer('the API server did not open the watch in time', error);
       throw failureOf(error);
@@ -243,14 +244,19 @@ export class KubernetesApi {
           renewed = true;
           continue;
         }
-        const pauseMs = attempt >= attempts ? null : pauseBeforeRetryMs(failure, attempt, Math.random());
+        const pauseMs = attempt >= attempts ? null : this.pauseMs(call, failure, attempt);
         if (pauseMs === null || Date.now() + pauseMs >= deadlineMs) {
-          if (isSent && failure.facts.status === null) this.silence.unanswered(failure.message);
+          const isUnanswered = isSent && failure.facts.status === null && !failure.isOfCredentials;
+          if (isUnanswered) this.silence.unanswered(failure.message);
           throw failure;
         }
         await sleep(pauseMs, undefined, { signal: this.closing.signal }).catch(() => undefined);
       }
     }
+  }
+
+  private pauseMs({ method }: ApiCall, failure: ApiFailure, attempt: number): number | null {
+    return pauseBeforeRetryMs(failure, { attempt, random: Math.random(), makes: method === 'POST' });
   }
 
   /** Waits until an attempt may be made. @throws ApiFailure when that is too late for it. */
@@ -282,7 +288,7 @@ export class KubernetesApi {
       if (statusCode < 200 || statusCode > 299) throw await this.refusal(response);
       return await text(response);
     } catch (error) {
-      if (!isLate) throw error;
+      if (!isLate || isOfCredentials(error)) throw error;
       const failure = ApiFailure.noAnswer('the API server did not answer in time', error);
       // Before the further attempts of this call, each of which takes as long.
       this.silence.unanswered(failure.message);
@@ -296,8 +302,7 @@ export class KubernetesApi {
   /** Resolves with the answer's head. */
   private async open(call: ApiCall, signal: AbortSignal): Promise<IncomingMessage> {
     signal.throwIfAborted();
-    // Credentials may come from a program that hangs.
-    const access = await orAborted(this.access.current(), signal);
+    const access = await this.credentials(signal);
     const response = await new Promise<IncomingMessage>((resolve, reject) => {
       const request = start(call, access, signal);
       request.on('response', resolve);
@@ -306,6 +311,22 @@ export class KubernetesApi {
     this.silence.answered(response.statusCode ?? 0);
     if (response.statusCode === 401) this.access.renew(access);
     return response;
+  }
+
+  /** @throws ApiFailure `isOfCredentials`, also where they did not come before the signal aborted. */
+  private async credentials(signal: AbortSignal): Promise<Access> {
+    try {
+      // They may come from a program that hangs.
+      return await orAborted(this.access.current(), signal);
+    } catch (error) {
+      if (this.closing.signal.aborted) throw error;
+      const why = signal.aborted
+        ? 'it did not end in time'
+        : messageOf(error)
+            .trim()
+            .replaceAll(/\s*\n\s*/g, ' ');
+      throw ApiFailure.noCredentials(`no credentials came from ${this.access.credentialsSource}: ${why}`, error);
+    }
   }
 
   private async refusal(response: IncomingMessage): Promise<ApiFailure> {
@@ -319,6 +340,10 @@ export class KubernetesApi {
     }
     return failure;
   }
+}
+
+function isOfCredentials(error: unknown): boolean {
+  return error instanceof ApiFailure && error.isOfCredentials;
 }
 
 /** @throws the signal's reason when it aborts first. */

@@ -253,19 +253,15 @@ export class KubernetesRuntime extends Runtime {
   /**
    * A watch by labels says of a pod that lost one what it says of a pod that is gone, and shows it as it was: then the pod is
    * asked for. Of one that was deleted it shows the sign of that, also when it went at once.
+   * @throws where nobody knows.
    */
   private async whyDisowned(lastSeen: Pod): Promise<string | null> {
     const { name = '', namespace = '', uid } = lastSeen.metadata ?? {};
     if (isGoing(lastSeen)) return null;
     const installation = await this.installation();
-    try {
-      const pod = await this.readPod(namespace, name);
-      if (pod === null || pod.metadata?.uid !== uid || isOurRoom(pod, installation)) return null;
-      return `${disownedPrefix}its labels were changed by someone else, so that it is not this Maestro's any more; it is left alone`;
-    } catch (error) {
-      this.log.debug({ room_id: name, err: messageOf(error) }, 'whether a pod is gone or lost its labels is not known');
-      return null;
-    }
+    const pod = await this.readPod(namespace, name);
+    if (pod === null || pod.metadata?.uid !== uid || isOurRoom(pod, installation)) return null;
+    return `${disownedPrefix}its labels were changed by someone else, so that it is not this Maestro's any more; it is left alone`;
   }
 
   /** The pod of this name that was there already: made by this very call, whose answer was lost, or by another. */

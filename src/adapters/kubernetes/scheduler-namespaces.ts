@@ -37,6 +37,8 @@ const namesShown = 3;
 export class SchedulerNamespaces {
   /** Namespaces that are ours, and until when that need not be asked again. */
   private readonly known = new Map<string, number>();
+  /** Namespaces that stay because nobody can tell any more whose they are, and of which the log says so. */
+  private readonly toldUnlabelled = new Set<string>();
   /** Looks that are on their way: who asks meanwhile shares them. */
   private readonly looks = new Map<string, Promise<void>>();
 
@@ -86,26 +88,36 @@ export class SchedulerNamespaces {
   /** As the port's `deleteScheduler`. @throws ApiFailure */
   async remove(name: string, owner: string | undefined, installation: string): Promise<SchedulerRemoval> {
     this.known.delete(name);
-    for (let looks = 1; ; looks++) {
+    let whyLeft: string | null = null;
+    for (let looks = 1; looks <= mostLooks; looks++) {
       const found = await this.read(name);
-      if (found === null) return 'not_found';
-      if (wasLetGo(found, installation) && owner === undefined && !isGoing(found)) {
+      const isLeft = found !== null && wasLetGo(found, installation) && !isGoing(found);
+      if (whyLeft !== null && !isLeft) return leftStanding(name, whyLeft);
+      if (found === null || (owner !== undefined && ownerOf(found) !== owner)) return 'not_found';
+      if (isLeft) {
         // Whoever let it go may have come no further.
         await this.clear(name, installation);
-        return leftStanding(name, "it is not this Maestro's alone");
+        if (await this.dropOwner(found)) return leftStanding(name, whyLeft ?? "it is not this Maestro's alone");
+        continue;
       }
-      if (!isOurs(found, installation) || (owner !== undefined && ownerOf(found) !== owner)) return 'not_found';
+      if (!isOurs(found, installation)) {
+        if (!hasLostLabel(found)) return 'not_found';
+        const why = `its label ${installationLabel} is gone, by which it was this Maestro's`;
+        if (!this.toldUnlabelled.has(name)) {
+          this.log.warn({ scheduler_name: name, reason: why }, 'the namespace of a deleted scheduler is left standing');
+        }
+        this.toldUnlabelled.add(name);
+        return leftStanding(name, why);
+      }
       if (isGoing(found)) return 'deleting';
       const why = await this.whyItStays(found, installation);
       if (why === null) return deleteExactly(this.api, namespacePath(name), found);
       if (await this.letGo(found, installation)) {
-        const left = leftStanding(name, why);
         this.log.warn({ scheduler_name: name, reason: why }, 'the namespace of a deleted scheduler is left standing');
-        await this.clear(name, installation);
-        return left;
+        whyLeft = why;
       }
-      if (looks === mostLooks) throw ApiFailure.noAnswer(`namespace ${name} changed again and again`);
     }
+    throw ApiFailure.noAnswer(`namespace ${name} changed again and again`);
   }
 
   /** @throws DomainError `runtime.scheduler_not_found`, also for a namespace that is not ours. */
@@ -169,11 +181,17 @@ export class SchedulerNamespaces {
     return true;
   }
 
-  /** False: it changed since it was looked at. */
+  /** False: it changed since it was looked at. The owner stays known: its roll-back may break off here, and is gone on with. */
   private letGo(namespace: Namespace, installation: string): Promise<boolean> {
-    const annotations = { [ownerAnnotation]: null, [adoptedAnnotation]: null, [letGoAnnotation]: installation };
+    const annotations = { [adoptedAnnotation]: null, [letGoAnnotation]: installation };
     const ofOurs = wasTakenOver(namespace) ? {} : Object.fromEntries(Object.keys(managedBy).map((key) => [key, null]));
     return this.mark(namespace, { labels: { ...ofOurs, [installationLabel]: null }, annotations });
+  }
+
+  /** Of one that was let go, and has nothing of ours in it any more. False: it changed since it was looked at. */
+  private async dropOwner(namespace: Namespace): Promise<boolean> {
+    if (ownerOf(namespace) === undefined) return true;
+    return this.mark(namespace, { labels: {}, annotations: { [ownerAnnotation]: null } });
   }
 
   /** Merged into the namespace as it was looked at, and into no other state of it. */
@@ -244,6 +262,12 @@ function wasTakenOver(namespace: Namespace): boolean {
   return ownerOf(namespace) === undefined || namespace.metadata?.annotations?.[adoptedAnnotation] !== undefined;
 }
 
+/** A Maestro made it, and somebody took its label off. */
+function hasLostLabel(namespace: Namespace): boolean {
+  const { labels, annotations } = namespace.metadata ?? {};
+  return ownerOf(namespace) !== undefined && !labels?.[installationLabel] && !annotations?.[letGoAnnotation];
+}
+
 /** Nobody's since, and ours before. */
 function wasLetGo({ metadata }: Namespace, installation: string): boolean {
   const isNobodys = metadata?.labels?.[installationLabel] === undefined;
@@ -283,6 +307,8 @@ function schedulerExists(name: string, namespace: Namespace | null, installation
       ? 'is being deleted: try again when its rooms are gone'
       : isOurs(namespace, installation)
         ? 'exists and belongs to another operation'
-        : 'exists and was not made by this Maestro';
+        : `exists and was not made by this Maestro${
+            hasLostLabel(namespace) ? `; if it was, put its label ${installationLabel}=${installation} back` : ''
+          }`;
   return new DomainError('already_exists', 'runtime.scheduler_exists', `Namespace "${name}" ${why}`);
 }

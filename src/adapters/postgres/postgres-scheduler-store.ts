@@ -85,7 +85,7 @@ export class PostgresSchedulerStore extends SchedulerStore {
          jsonb_build_object(
            'affinity', coalesce(definition -> 'spec' ->> 'affinity', ''),
            'toleration', coalesce(definition -> 'spec' ->> 'toleration', '')
-         ) AS placement
+         ) AS placement, state = 'terminating' AS "isTerminating"
        FROM maestro.schedulers`,
     );
   }

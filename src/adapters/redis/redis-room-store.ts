@@ -55,8 +55,13 @@ export interface RoomRecord {
   /** How often it was asked to end, and when last. Absent while it was not. */
   endAsks?: number;
   endAskedAtMs?: number;
+  /** When its start was put off last, and why. Absent while it was not, and once its instance was heard of. */
+  putOffAtMs?: number;
+  putOffReason?: string;
   /** `InstanceRestarts` as JSON text. */
   restarts?: string;
+  /** The scripts' own. Absent until an instance was seen. */
+  restartCount?: number;
   /** `RoomAddress` as JSON text. */
   address?: string;
   /** Out of the address, which is not read for every ping. */
@@ -65,12 +70,17 @@ export interface RoomRecord {
   generation?: string;
   /** It is among the early ends; the scripts' own. */
   endedEarly?: boolean;
+  /** It was ready or used once; the scripts' own. */
+  wasUp?: boolean;
+  /** Why it was removed, where that counts as an early end; the scripts' own. */
+  failedBecause?: string;
   /** It failed where it had a machine; the scripts' own, because what failed may have no address any more. */
   hadPlace?: boolean;
 }
 
 const readPageSize = 1_000;
-const terminateChunkSize = 500;
+/** Rooms of one call that changes many at once. */
+const chunkSize = 500;
 
 /**
  * Rooms in Redis, one Lua script per change; pings of a scheduler that come together share one call. The client must have
@@ -138,6 +148,7 @@ export class RedisRoomStore extends RoomStore {
       instance.address?.host ?? '',
       instance.restarts === undefined ? '' : JSON.stringify(instance.restarts),
       options.unasked ?? '',
+      instance.restarts?.count ?? 0,
     ])) as [InstanceOutcome['outcome'], number, number, number];
     switch (answer[0]) {
       case 'applied':
@@ -156,11 +167,18 @@ export class RedisRoomStore extends RoomStore {
     }
   }
 
-  async endRoom(scheduler: string, id: string, reason = '', unasked = ''): Promise<EndedRoom> {
+  async endRoom(
+    scheduler: string,
+    id: string,
+    reason = '',
+    unasked = '',
+    { mayComeBack = false }: { mayComeBack?: boolean } = {},
+  ): Promise<EndedRoom> {
     const [existed, validation, said, isUnasked] = (await this.rooms.script('end-room', scheduler, [
       id,
       reason,
       unasked,
+      mayComeBack ? 1 : 0,
     ])) as [number, number, string, number];
     return { existed: existed === 1, validation: validation === 1, reason: said, isUnasked: isUnasked === 1 };
   }
@@ -175,8 +193,8 @@ export class RedisRoomStore extends RoomStore {
     options: { reason: string; silentSinceMs?: number; failedBecause?: string; byName?: boolean },
   ): Promise<Map<string, 'terminating' | 'has_match' | 'unknown_room'>> {
     const outcomes = new Map<string, 'terminating' | 'has_match' | 'unknown_room'>();
-    for (let start = 0; start < ids.length; start += terminateChunkSize) {
-      const chunk = ids.slice(start, start + terminateChunkSize);
+    for (let start = 0; start < ids.length; start += chunkSize) {
+      const chunk = ids.slice(start, start + chunkSize);
       const { reason, silentSinceMs = '', byName = false, failedBecause = '' } = options;
       const args = [reason, silentSinceMs, byName ? 1 : 0, failedBecause, ...chunk];
       const answers = (await this.rooms.script('terminate-rooms', scheduler, args)) as (
@@ -187,13 +205,25 @@ export class RedisRoomStore extends RoomStore {
     return outcomes;
   }
 
+  async noteEndAsked(scheduler: string, ids: readonly string[]): Promise<void> {
+    for (let start = 0; start < ids.length; start += chunkSize) {
+      await this.rooms.script('note-end-asked', scheduler, ids.slice(start, start + chunkSize));
+    }
+  }
+
+  async noteStartPutOff(scheduler: string, ids: readonly string[], reason: string): Promise<void> {
+    for (let start = 0; start < ids.length; start += chunkSize) {
+      await this.rooms.script('note-start-put-off', scheduler, [reason, ...ids.slice(start, start + chunkSize)]);
+    }
+  }
+
   async drainRooms(
     scheduler: string,
     ids: string[],
   ): Promise<Map<string, 'draining' | 'terminating' | 'unknown_room'>> {
     const outcomes = new Map<string, 'draining' | 'terminating' | 'unknown_room'>();
-    for (let start = 0; start < ids.length; start += terminateChunkSize) {
-      const chunk = ids.slice(start, start + terminateChunkSize);
+    for (let start = 0; start < ids.length; start += chunkSize) {
+      const chunk = ids.slice(start, start + chunkSize);
       const answers = (await this.rooms.script('drain-rooms', scheduler, chunk)) as (
         'draining' | 'terminating' | 'unknown_room'
       )[];
@@ -429,6 +459,8 @@ function readRoom(scheduler: string, text: string): Room {
     })),
     drainingSinceMs: record.drainingSinceMs ?? null,
     endAsked: record.endAskedAtMs === undefined ? null : { times: record.endAsks ?? 1, lastAtMs: record.endAskedAtMs },
+    startPutOff:
+      record.putOffAtMs === undefined ? null : { lastAtMs: record.putOffAtMs, reason: record.putOffReason ?? '' },
     instance: {
       status: instanceStatuses[record.instanceStatus]!,
       description: record.description,

@@ -24,6 +24,8 @@ const numberOfKeys = {
   'apply-instance': allKeys,
   'end-room': allKeys,
   'terminate-rooms': allKeys,
+  'note-end-asked': keysOfAPing,
+  'note-start-put-off': keysOfAPing,
   'drain-rooms': keysOfAPing,
   'read-fleet-page': allKeys,
   'read-early-ends': allKeys,

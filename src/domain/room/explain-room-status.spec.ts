@@ -273,6 +273,17 @@ describe('explainRoomStatus', () => {
       'It has expired, because it did not go within 1 min 30 s, its grace period included; its instance is asked to end once more.',
     ],
     [
+      'a room whose start is put off says why, and when it was tried last',
+      {
+        room: {
+          status: 'pending',
+          instance: { status: 'unknown' },
+          startPutOff: { lastAtMs: ago(3), reason: 'pods is forbidden' },
+        },
+      },
+      'Its instance could not be made yet, and that is tried again; last 3 s ago (2026-05-01T09:59:57Z): pods is forbidden.',
+    ],
+    [
       'a room that does not go says for how long, and how often it was asked to',
       {
         room: { status: 'terminating', statusSinceMs: ago(300), endAsked: { times: 2, lastAtMs: ago(200) } },
@@ -312,6 +323,11 @@ describe('explainRoomStatus', () => {
       'one whose slots are all given or used is not',
       { room: { status: 'active', runningMatches: 1, allocations: [given('a', 9)] }, maxMatches: 2 },
       'It cannot be given to a caller now: all its slots are taken.',
+    ],
+    [
+      'no room of a scheduler that is being deleted is given out',
+      { isSchedulerTerminating: true },
+      'It cannot be given to a caller now: its scheduler is being deleted.',
     ],
     [
       'a draining room is not given out',

@@ -22,6 +22,8 @@ export interface RoomStatusFacts extends HearingFacts {
   adoptionHoldMs: number;
   /** Matches that a room of its scheduler holds. */
   maxMatches: number;
+  /** Its scheduler is being deleted. */
+  isSchedulerTerminating?: boolean;
 }
 
 const removalWords: Record<RemovalReason, string> = {
@@ -58,7 +60,7 @@ export function explainRoomStatus(facts: RoomStatusFacts): string[] {
   return [
     explainTransition(facts),
     explainPing(facts),
-    explainInstance(facts.room),
+    explainInstance(facts),
     ...explainRestarts(facts),
     ...explainOverdueEnd(facts),
     ...explainPurpose(facts),
@@ -82,7 +84,13 @@ function explainPing({ room, nowMs, maxMatches }: RoomStatusFacts): string {
   return `It last said ${room.pingStatus} ${ago(room.lastPingAtMs, nowMs)}${matches}.`;
 }
 
-function explainInstance({ instance: { status, description } }: Room): string {
+function explainInstance({ room: { instance, startPutOff }, nowMs }: RoomStatusFacts): string {
+  const { status, description } = instance;
+  if (status === 'unknown' && startPutOff !== null) {
+    return sentence(
+      `Its instance could not be made yet, and that is tried again; last ${ago(startPutOff.lastAtMs, nowMs)}: ${startPutOff.reason}`,
+    );
+  }
   if (status === 'unknown') return 'The runtime has said nothing about its instance yet.';
   const word = status === 'error' ? 'has failed' : `is ${status}`;
   return sentence(`The runtime says that its instance ${word}${description === '' ? '' : `: ${description}`}`);
@@ -210,9 +218,11 @@ function explainAllocatability(facts: RoomStatusFacts): string {
 }
 
 /** What `RoomAllocationStore` leaves a room out for. */
-function obstaclesOf({ room, nowMs, limits, adoptionHoldMs, maxMatches }: RoomStatusFacts): string[] {
+function obstaclesOf(facts: RoomStatusFacts): string[] {
+  const { room, nowMs, limits, adoptionHoldMs, maxMatches } = facts;
   const { status, lastPingAtMs, adoptedAtMs, runningMatches, allocations } = room;
   const obstacles: string[] = [];
+  if (facts.isSchedulerTerminating) obstacles.push('its scheduler is being deleted');
   if (room.validation) obstacles.push('it only tries a version');
   if (status !== 'ready' && status !== 'active') obstacles.push(`it is ${status}`);
   else if ((maxMatches > 1 ? runningMatches : 0) + allocations.length >= maxMatches)

@@ -20,6 +20,7 @@ export function aRoom({
     allocations: [],
     drainingSinceMs: null,
     endAsked: null,
+    startPutOff: null,
     ...room,
     instance: { status: 'ready', description: '', address: null, restarts: null, ...instance },
   };

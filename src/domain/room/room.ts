@@ -111,8 +111,10 @@ export interface Room {
   allocations: OpenAllocation[];
   /** Since when it gets no new players, because it is to go once it is empty; null when it may be given out. */
   drainingSinceMs: number | null;
-  /** How often Maestro asked its instance to end, and when last; null while it did not. */
+  /** How often Maestro asked its instance to end and the runtime heard it, and when last; null while it did not. */
   endAsked: { times: number; lastAtMs: number } | null;
+  /** When its start was put off last, and why; null when it was not, or its instance is there. */
+  startPutOff: { lastAtMs: number; reason: string } | null;
   instance: {
     status: InstanceStatus;
     description: string;

@@ -386,7 +386,7 @@ export const namespaceVerdicts: readonly { name: string; problems: string[] }[] 
   ...['default', 'kube-node-lease', 'kube-public', 'kube-system'].map((name) => ({
     name,
     problems: [
-      'Scheduler.Name: Name must be none of the namespaces of every cluster: default, kube-node-lease, kube-public, kube-system',
+      'Scheduler.Name: Name must not be a name that Kubernetes keeps for itself: default, kube-node-lease, kube-public, kube-system',
     ],
   })),
   ...['Fleet', 'fleet.eu', 'my_fleet', '-fleet', 'fleet-', a(64)].map((name) => ({

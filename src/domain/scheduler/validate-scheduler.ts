@@ -130,7 +130,7 @@ function findProblems(
     'Scheduler.Name',
     ...resourceName(name),
     isTaken && {
-      text: `must be none of the namespaces of every cluster: ${takenNames.join(', ')}`,
+      text: `must not be a name that Kubernetes keeps for itself: ${takenNames.join(', ')}`,
       tag: 'kube_namespace',
     },
   );

@@ -77,6 +77,7 @@ describe('the forwarding of events', () => {
       activeVersion: 'v1.0.0',
       forwarders,
       placement: { affinity: '', toleration: '' },
+      isTerminating: false,
     });
 
   const withRoom = (id: string, { validation = false } = {}) =>

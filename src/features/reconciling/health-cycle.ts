@@ -8,6 +8,7 @@ import {
   type ExpiryReason,
   type RoomLimits,
 } from '../../domain/room/classify-room';
+import { describeLateStart } from '../../domain/room/describe-late-start';
 import { isEmptyPlan, planHealthCycle, type HealthBlock, type HealthPlan } from '../../domain/room/plan-health-cycle';
 import { hasMatch } from '../../domain/room/room';
 import { describeEarlyEnds, nextStartAtMs } from '../../domain/room/start-back-off';
@@ -31,6 +32,13 @@ export class HealthCycleOptions {
 interface LookFacts extends Pick<FleetSnapshot, 'nowMs' | 'earlyEnds'> {
   /** What the runtime says of the last room that did not come up in time; empty when it says nothing, or there is none. */
   expiredBecause: string;
+}
+
+export interface ExpiredRooms {
+  /** Expired in spite of their match, by the planner's second signal. */
+  silent: { ids: ReadonlySet<string>; sinceMs: number };
+  /** Why each did not come up. */
+  late: ReadonlyMap<string, string>;
 }
 
 const cameNotUp: ReadonlySet<ExpiryReason> = new Set(['initialization_timeout', 'error_timeout']);
@@ -119,12 +127,21 @@ export class HealthCycle {
     return () => this.order(name, plan);
   }
 
-  /** Rooms whose match is given up as things are now: expired in spite of it, by the planner's second signal. */
-  async findSilentMatches(scheduler: string): Promise<{ ids: ReadonlySet<string>; sinceMs: number }> {
+  /** Of the rooms that have expired as things are now: those whose match is given up, and those that did not come up in time. */
+  async judgeExpired(scheduler: string): Promise<ExpiredRooms> {
     const fleet = await this.rooms.readFleet(scheduler);
     const facts = { nowMs: fleet.nowMs, hearingSinceMs: fleet.hearingSinceMs, limits: this.options.limits };
-    const silent = fleet.rooms.filter((room) => hasMatch(room) && classifyRoom(room, facts).class === 'expired');
-    return { ids: new Set(silent.map((room) => room.id)), sinceMs: fleet.nowMs };
+    const silent = new Set<string>();
+    const late = new Map<string, string>();
+    for (const room of fleet.rooms) {
+      const verdict = classifyRoom(room, facts);
+      if (verdict.class !== 'expired') continue;
+      if (hasMatch(room)) silent.add(room.id);
+      else if (cameNotUp.has(verdict.reason)) {
+        late.set(room.id, describeLateStart(room, facts.limits.initializationTimeoutMs));
+      }
+    }
+    return { silent: { ids: silent, sinceMs: fleet.nowMs }, late };
   }
 
   private async order(name: string, plan: HealthPlan & LookFacts): Promise<string[]> {

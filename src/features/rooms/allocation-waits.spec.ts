@@ -154,10 +154,22 @@ describe('a wait for a room', () => {
   });
 
   it('ends when its scheduler is deleted', async () => {
-    const answer = wait(order(), { nextOrder: async () => null });
+    const answer = wait(order(), { nextOrder: async () => 'unknown_scheduler' });
     await jest.advanceTimersByTimeAsync(1_000);
     expect(await answer).toEqual({ outcome: 'unknown_scheduler' });
     expect(left).toEqual(['first keeps']);
+  });
+
+  it('ends at once where its scheduler gives out nothing any more, and goes on where another one does not', async () => {
+    const nextOrder = async () => 'no_room' as const;
+    const answer = wait(order(), { nextOrder });
+    let isOver = false;
+    void wait(order({ scheduler: 'other', id: 'second' }), { nextOrder }).then(() => (isOver = true));
+    await jest.advanceTimersByTimeAsync(0);
+    waits.lookAgain('arena');
+    expect(await answer).toEqual({ outcome: 'no_room' });
+    expect([left, isOver]).toEqual([['first keeps'], false]);
+    caller.abort();
   });
 
   it('goes on under another id when what it was given is gone, and hears of that one', async () => {

@@ -25,18 +25,23 @@ export interface Caller {
 }
 
 export interface AwaitedRoom {
-  /** The order as it is to be now, asked for before each look but the first; null when there is no such scheduler any more. */
-  nextOrder: (id: string) => Promise<AllocationOrder | null>;
+  /** The order as it is to be now, asked for before each look but the first; else why there is none any more. */
+  nextOrder: (id: string) => Promise<AllocationOrder | OrderEnd>;
   waitMs: number;
   caller: Caller;
   /** Called with each look that finds no room. */
   onNoRoom: () => void;
 }
 
+/** `no_room`: its scheduler is being deleted, and gives out nothing. */
+export type OrderEnd = 'unknown_scheduler' | 'no_room';
+
 export type WaitOutcome =
   /** `isRepeated`: it was given for the same key before. */
   | { outcome: 'allocated'; allocation: Allocation; isRepeated: boolean }
-  | { outcome: 'key_reused' | 'unknown_scheduler' | 'too_many_waiting' | 'canceled' | 'stopping' }
+  | { outcome: 'unknown_scheduler' }
+  | { outcome: 'no_room' }
+  | { outcome: 'key_reused' | 'too_many_waiting' | 'canceled' | 'stopping' }
   /** The time is over: no room came free, the state is not whole again, or the store cannot be reached. */
   | { outcome: 'timed_out' | 'rebuilding' }
   | { outcome: 'store_error'; cause: unknown };
@@ -49,7 +54,8 @@ const timedOut = { outcome: 'timed_out' } as const;
  */
 @Injectable()
 export class AllocationWaits {
-  private readonly sleepers = new Set<Sleeper>();
+  /** With the scheduler that each waits for. */
+  private readonly sleepers = new Map<Sleeper, string>();
   private isStopping = false;
 
   constructor(
@@ -64,7 +70,12 @@ export class AllocationWaits {
   /** Ends every wait at once, and each that comes after this: the process stops. */
   stop(): void {
     this.isStopping = true;
-    for (const sleeper of this.sleepers) sleeper.wake();
+    for (const sleeper of this.sleepers.keys()) sleeper.wake();
+  }
+
+  /** Those who wait for it go on at once, with the order as it is to be now. */
+  lookAgain(scheduler: string): void {
+    for (const [sleeper, awaited] of this.sleepers) if (awaited === scheduler) sleeper.wake();
   }
 
   /** `first` is the order to begin with. Takes no longer than `waitMs`, and the steps of the store that are under way then. */
@@ -75,7 +86,7 @@ export class AllocationWaits {
     const sleeper = new Sleeper();
     const wake = (): void => sleeper.wake();
     signal.addEventListener('abort', wake);
-    this.sleepers.add(sleeper);
+    this.sleepers.set(sleeper, first.scheduler);
     this.metrics.allocationCallersWaiting(this.sleepers.size);
     try {
       return await this.waitForTurn(first, awaited, sleeper);
@@ -110,7 +121,7 @@ export class AllocationWaits {
         }
         // While what the order follows from cannot be read, the former one is the best there is.
         const next = await nextOrder(id).catch(() => ({ ...order, id }));
-        if (next === null) return await this.leave(order, { outcome: 'unknown_scheduler' });
+        if (typeof next === 'string') return await this.leave(order, { outcome: next });
         order = next;
       }
     } finally {

@@ -58,7 +58,7 @@ export class FleetRoomsService {
 
   /** @throws DomainError `scheduler.not_found`, `room.not_found`, `room_store.rebuilding` (unavailable). */
   async getRoom(name: string, id: string): Promise<RoomReport> {
-    const { definition } = await this.getScheduler(name);
+    const { definition, state } = await this.getScheduler(name);
     const [room, transitions, metadata, hearing] = await Promise.all([
       this.rooms.getRoom(name, id),
       this.rooms.getTransitions(name, id),
@@ -69,7 +69,9 @@ export class FleetRoomsService {
     const { maxMatches } = definition.matchAllocation;
     const { adoptionHoldMs } = this.options;
     const limits = limitsOfScheduler(this.options.limits, definition);
-    const why = explainRoomStatus({ room, transitions, maxMatches, ...hearing, adoptionHoldMs, limits });
+    const isSchedulerTerminating = state === 'terminating';
+    const facts = { room, transitions, maxMatches, ...hearing, adoptionHoldMs, limits, isSchedulerTerminating };
+    const why = explainRoomStatus(facts);
     return { room, why, transitions, metadata };
   }
 

@@ -14,7 +14,10 @@ describe('callers who find no room', () => {
 
   it('ring for the health of each scheduler once a second, however many they are', async () => {
     const wakeUps = new RecordedWakeUps();
-    const settings = { find: async (name: string) => ({ name, maxMatches: 1, activeVersion: 'v1.0.0' }) };
+    const settings = {
+      find: async (name: string) => ({ name, maxMatches: 1, activeVersion: 'v1.0.0' }),
+      onEnd: () => undefined,
+    };
     const allocations = new RoomAllocationsService(
       settings as unknown as SchedulerSettingsCache,
       { find: async () => null } as unknown as SchedulerVersionsCache,

@@ -21,7 +21,7 @@ import { WakeUps } from '../../ports/wake-ups';
 import { RepeatedWarnings } from '../repeated-warnings';
 import { SchedulerSettingsCache } from '../schedulers/scheduler-settings';
 import { SchedulerVersionsCache } from '../schedulers/scheduler-versions';
-import { AllocationWaits, type Caller, type WaitOutcome } from './allocation-waits';
+import { AllocationWaits, type Caller, type OrderEnd, type WaitOutcome } from './allocation-waits';
 import { UnheardAllocations } from './unheard-allocations';
 
 export class RoomAllocationsOptions {
@@ -52,7 +52,7 @@ const healthRingIntervalMs = 1_000;
 /** Schedulers whose last ring is remembered. */
 const rememberedRings = 10_000;
 
-/** Gives slots of rooms to matchmakers, each to one caller. */
+/** Gives slots of rooms to matchmakers, each to one caller. A scheduler that is being deleted gives out nothing: its rooms go. */
 @Injectable()
 export class RoomAllocationsService {
   private readonly rungAtMs = new Map<string, number>();
@@ -70,6 +70,8 @@ export class RoomAllocationsService {
     private readonly options: RoomAllocationsOptions,
   ) {
     this.warnings = new RepeatedWarnings(logger);
+    // From then on nobody is to be served, nor to wait for it.
+    settings.onEnd((scheduler) => waits.lookAgain(scheduler));
   }
 
   /**
@@ -155,6 +157,7 @@ export class RoomAllocationsService {
       const settings = await this.settings.find(request.scheduler);
       if (settings === null) return { isKnown, answer: { outcome: 'unknown_scheduler' } };
       isKnown = true;
+      if (settings.isTerminating) return { isKnown, answer: { outcome: 'no_ready_room' } };
       const order = await this.composeOrder(request, settings, randomUUID());
       return { isKnown, answer: answerOf(await this.askStore(request, order, caller)) };
     } catch (error) {
@@ -170,9 +173,10 @@ export class RoomAllocationsService {
     const { scheduler, waitMs } = request;
     const onNoRoom = (): void => this.ringForHealth(scheduler);
     if (caller !== null && waitMs > 0) {
-      const nextOrder = async (id: string): Promise<AllocationOrder | null> => {
+      const nextOrder = async (id: string): Promise<AllocationOrder | OrderEnd> => {
         const settings = await this.settings.find(scheduler);
-        return settings === null ? null : this.composeOrder(request, settings, id);
+        if (settings === null) return 'unknown_scheduler';
+        return settings.isTerminating ? 'no_room' : this.composeOrder(request, settings, id);
       };
       return this.waits.wait(order, { nextOrder, waitMs, caller, onNoRoom });
     }

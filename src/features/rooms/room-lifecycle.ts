@@ -18,6 +18,8 @@ export interface RoomToStart {
   id: string;
   operationId: string;
   validation: boolean;
+  /** Set when no instance can be made of it, and why: the runtime is not asked to, and the start fails of just that. */
+  impossible?: { because: unknown };
 }
 
 export interface EndedRooms {
@@ -49,9 +51,10 @@ export class RoomLifecycle {
 
   /**
    * Starts a room, or finds that an earlier attempt of the same operation did. After a failure neither record, ports nor instance
-   * is left, unless something is away, or refuses this process: then the same call, repeated, goes on from there.
+   * is left, unless something is away, or refuses this process: then the same call, repeated, goes on from there. Who repeats it
+   * later notes that (`notePutOff`), or the watcher takes the record for one that was left behind, and ends it.
    * `ended_before`: an earlier attempt recorded it, or somebody ended it while it was being started; it is over, and is not
-   * started twice.
+   * started twice. Who it was: an operator or the rollback of another worker, or the watcher after nobody had tried for so long.
    * @throws what the runtime says, or `room.host_ports_exhausted`.
    */
   async startRoom(room: RoomToStart): Promise<'started' | 'ended_before'> {
@@ -69,6 +72,7 @@ export class RoomLifecycle {
       if (found.instance.status !== 'unknown') return 'started';
     }
     try {
+      if (room.impossible !== undefined) throw room.impossible.because;
       const instance = await this.createInstance(room);
       if (instance === 'exists') return 'started';
       const { outcome } = await this.rooms.applyInstance(
@@ -85,25 +89,43 @@ export class RoomLifecycle {
     } catch (error) {
       if (mayPassLater(error)) throw error;
       if (created === 'exists' && (await this.hasInstance(room))) return 'started';
-      await this.undoStart(room, error);
+      const wasAsked = created === 'exists' || room.impossible === undefined;
+      await this.undoStart(room, error, wasAsked);
       throw error;
     }
   }
 
   /**
+   * Their starts are put off and will be tried again: their records wait for that, and say why. Of those that were started, or not
+   * recorded, nothing is noted. Does not fail: what cannot be noted now is noted by the next attempt.
+   */
+  async notePutOff(scheduler: string, ids: readonly string[], because: unknown): Promise<void> {
+    await this.rooms.noteStartPutOff(scheduler, ids, messageOf(because)).catch(() => undefined);
+  }
+
+  /**
    * Ends rooms with their grace period; the watch sees them go. Rooms without instance lose their record at once. A room
    * with a match is spared, but for validation rooms, rooms that an operator named, and those in `silent`, which have said nothing since then and must go on
-   * saying nothing.
+   * saying nothing. Those in `late` did not come up in time, and why: they count as rooms that ended early, unless they were up before.
    */
   async endRooms(
     scheduler: string,
     ids: string[],
     reason: RemovalReason,
-    silent?: { ids: ReadonlySet<string>; sinceMs: number },
+    {
+      silent,
+      late = new Map(),
+    }: { silent?: { ids: ReadonlySet<string>; sinceMs: number }; late?: ReadonlyMap<string, string> } = {},
   ): Promise<EndedRooms> {
     const ended: EndedRooms = { removed: [], spared: [], failed: [], away: null };
     const [given, others] = [ids.filter((id) => silent?.ids.has(id)), ids.filter((id) => !silent?.ids.has(id))];
-    const marked = await this.rooms.terminateRooms(scheduler, others, { reason, byName: reason === 'deleted_by_name' });
+    const [byName, marked] = [reason === 'deleted_by_name', new Map<string, string>()];
+    // Almost always one call: what is said of rooms that are not late is nothing, and of the others mostly the same.
+    for (const because of new Set(others.map((id) => late.get(id) ?? ''))) {
+      const alike = others.filter((id) => (late.get(id) ?? '') === because);
+      const options = { reason, byName, failedBecause: because };
+      for (const [id, answer] of await this.rooms.terminateRooms(scheduler, alike, options)) marked.set(id, answer);
+    }
     if (silent !== undefined && given.length > 0) {
       const options = { reason, silentSinceMs: silent.sinceMs };
       for (const [id, answer] of await this.rooms.terminateRooms(scheduler, given, options)) marked.set(id, answer);
@@ -111,20 +133,26 @@ export class RoomLifecycle {
     const going = ids.filter((id) => marked.get(id) !== 'has_match');
     ended.spared = ids.filter((id) => marked.get(id) === 'has_match');
     for (let start = 0; start < going.length; start += parallelDeletions) {
+      const asked: string[] = [];
       await Promise.all(
         going.slice(start, start + parallelDeletions).map(async (id) => {
           try {
             const answer = await this.runtime.deleteInstance(scheduler, id, reason);
             if (answer === 'not_found') {
               await Promise.all([this.rooms.endRoom(scheduler, id), this.hostPorts.release([{ scheduler, id }])]);
+            } else {
+              asked.push(id);
             }
             ended.removed.push(id);
           } catch (error) {
             ended.failed.push({ id, error });
             if (error instanceof DomainError && mayPassLater(error)) ended.away ??= error;
+            // It was heard, and refused: asked at every look, it would be refused at every look.
+            else asked.push(id);
           }
         }),
       );
+      await this.rooms.noteEndAsked(scheduler, asked);
     }
     return ended;
   }
@@ -196,10 +224,12 @@ export class RoomLifecycle {
   }
 
   /** The create call may have worked although its answer was lost: the instance goes too. The first error is the one told. */
-  private async undoStart(room: RoomToStart, cause: unknown): Promise<void> {
+  private async undoStart(room: RoomToStart, cause: unknown, wasAsked: boolean): Promise<void> {
     const { scheduler, id } = room;
     try {
-      const answer = await this.runtime.deleteInstance(scheduler.name, id, undoReason(room));
+      const answer = wasAsked
+        ? await this.runtime.deleteInstance(scheduler.name, id, undoReason(room))
+        : ('not_found' as const);
       await this.rooms.endRoom(scheduler.name, id, messageOf(cause));
       // What is there holds its ports until it is gone, and the watch hears of that.
       if (answer === 'not_found') await this.hostPorts.release([{ scheduler: scheduler.name, id }]);

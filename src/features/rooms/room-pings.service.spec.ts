@@ -41,6 +41,7 @@ describe('a ping', () => {
       activeVersion: 'v1.0.0',
       forwarders: [],
       placement: { affinity: '', toleration: '' },
+      isTerminating: false,
     };
     [stored, failures, served, wakeUps, log] = [[], [], [], new RecordedWakeUps(), new RecordedLog()];
     outcome = applied('ready', 'ready');

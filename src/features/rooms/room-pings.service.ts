@@ -5,6 +5,7 @@ import { Logger } from '../../ports/logger';
 import { Metrics, type PingFailure } from '../../ports/metrics';
 import { RoomAllocationStore } from '../../ports/room-allocation-store';
 import { RoomStore, type PingOutcome } from '../../ports/room-store';
+import type { SchedulerSettings } from '../../ports/scheduler-store';
 import { WakeUps } from '../../ports/wake-ups';
 import { RepeatedWarnings } from '../repeated-warnings';
 import { RunsByKey } from '../runs-by-key';
@@ -79,7 +80,7 @@ export class RoomPingsService {
         },
         { maxMatches: settings.maxMatches },
       );
-      return this.answer(ping, outcome);
+      return this.answer(ping, outcome, settings);
     } catch (error) {
       this.warnings.warn(
         { scheduler_name: ping.scheduler, room_id: ping.room, err: messageOf(error) },
@@ -90,7 +91,7 @@ export class RoomPingsService {
     }
   }
 
-  private answer(ping: RoomPing, outcome: PingOutcome): PingAnswer {
+  private answer(ping: RoomPing, outcome: PingOutcome, { isTerminating }: SchedulerSettings): PingAnswer {
     if (outcome.outcome !== 'applied') return this.fail(ping.scheduler, outcome.outcome);
     const { to: status, draining, openAllocations } = outcome;
     if (outcome.from !== status) {
@@ -100,7 +101,7 @@ export class RoomPingsService {
       else if (isToBeSeen) void this.wakeUps.ring('health', ping.scheduler);
     }
     // Not awaited by the room's answer either.
-    if (outcome.isAwaited) this.servings.ask(ping.scheduler);
+    if (outcome.isAwaited && !isTerminating) this.servings.ask(ping.scheduler);
     return { success: true, status, draining, openAllocations };
   }
 

@@ -12,6 +12,7 @@ describe('the settings of schedulers in memory', () => {
     activeVersion: 'v1.0.0',
     forwarders: [],
     placement: { affinity: '', toleration: '' },
+    isTerminating: false,
   };
   let reads: number;
   let answer: () => Promise<SchedulerSettings[]>;

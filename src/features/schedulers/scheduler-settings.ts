@@ -23,6 +23,7 @@ export class SchedulerSettingsCache {
   private following: Promise<void> | null = null;
   private lastReadAt = -Infinity;
   private readonly listeners: ((name: string | null) => void)[] = [];
+  private readonly endListeners: ((name: string) => void)[] = [];
 
   constructor(
     private readonly schedulers: SchedulerStore,
@@ -37,6 +38,11 @@ export class SchedulerSettingsCache {
    */
   onChange(listener: (name: string | null) => void): void {
     this.listeners.push(listener);
+  }
+
+  /** Calls `listener` with the name of each scheduler that is found to be deleted, or being deleted, since the read before. It must not throw. */
+  onEnd(listener: (name: string) => void): void {
+    this.endListeners.push(listener);
   }
 
   /** Keeps the memory fresh until `signal` aborts. */
@@ -102,6 +108,10 @@ export class SchedulerSettingsCache {
     });
     const former = this.settings;
     this.settings = new Map(settings.map((each) => [each.name, each]));
-    for (const name of former.keys()) if (!this.settings.has(name)) this.metrics.schedulerDeleted(name);
+    for (const [name, { isTerminating }] of former) {
+      const now = this.settings.get(name);
+      if (now === undefined) this.metrics.schedulerDeleted(name);
+      if (!isTerminating && (now?.isTerminating ?? true)) for (const listener of this.endListeners) listener(name);
+    }
   }
 }

@@ -247,7 +247,9 @@ export class InstanceWatch {
     const because = this.unplaced.reasonOf(instance) ?? instance.description;
     const unasked = await this.wordsIfUnasked(instance);
     const [{ existed, reason, isUnasked }] = await Promise.all([
-      this.rooms.endRoom(instance.scheduler, instance.id, because, unasked),
+      this.rooms.endRoom(instance.scheduler, instance.id, because, unasked, {
+        mayComeBack: instance.ending === 'disowned',
+      }),
       this.leavePorts(instance),
     ]);
     if (existed) await this.tellOfEnd(instance, reason, isUnasked);

@@ -1,11 +1,11 @@
 import { messageOf } from '../../domain/errors';
-import type { Instance } from '../../domain/room/room';
+import type { Instance, Room } from '../../domain/room/room';
 import type { HostPortReservations } from '../../ports/host-port-reservations';
 import type { Logger } from '../../ports/logger';
 import type { Metrics } from '../../ports/metrics';
 import type { OperationStore } from '../../ports/operation-store';
 import type { RoomStore } from '../../ports/room-store';
-import type { Runtime } from '../../ports/runtime';
+import type { Runtime, RuntimeInstance } from '../../ports/runtime';
 import type { SchedulerSettingsCache } from '../schedulers/scheduler-settings';
 import { instanceKey } from './instance-key';
 
@@ -55,6 +55,7 @@ export interface ListFacts {
  * two lists that lack it, an instance of an unknown scheduler two lists some time apart, and so does one whose room has ended (its
  * start came through late, and nobody else knows of it), and a validation room of a scheduler that makes no new version. Its
  * operation removes it; this is for a database that was restored, and for a start that came through after the room had been removed.
+ * One whose room has ended and that is marked as having a match was lost out of sight and came back: it is left alone.
  */
 export class Reconciliation {
   /** Rooms that the last list lacked, and since when lists lack them. */
@@ -63,6 +64,8 @@ export class Reconciliation {
   private straySinceMs = new Map<string, number>();
   /** Strays that were seen for long enough. */
   private overdue: { instance: Instance; stray: Stray }[] = [];
+  /** Strays that are left alone because players may be in them. */
+  private spared: ReadonlyMap<string, Instance> = new Map();
   private deleting: Promise<void> | null = null;
   private lookInMs: number | null = null;
   /** How many comparisons in a row found no doubt that the one before had not found. */
@@ -83,7 +86,7 @@ export class Reconciliation {
       secondLookAfterMs: number;
       /** How soon doubts want another look; those that remain the same want it half as often each time. Milliseconds. */
       doubtIntervalMs: number;
-      /** A record that is younger, and whose instance nobody has heard of, may have none yet. Milliseconds. */
+      /** A record whose start was tried later, and whose instance nobody has heard of, may have none yet. Milliseconds. */
       creationDeadlineMs: number;
     },
   ) {}
@@ -99,7 +102,7 @@ export class Reconciliation {
   }
 
   /** Answers the schedulers whose rooms changed. Strays are only found: `deleteStrays`. */
-  async compare(instances: Instance[], nowMs: number, facts: ListFacts): Promise<Set<string>> {
+  async compare(instances: RuntimeInstance[], nowMs: number, facts: ListFacts): Promise<Set<string>> {
     const before = new Set([...this.missingSinceMs.keys(), ...this.straySinceMs.keys()]);
     const { touched, youngForMs } = await this.cleanRecords(new Set(instances.map(instanceKey)), nowMs, facts.ageMs);
     await this.findStrays(instances, nowMs, facts.ended);
@@ -140,7 +143,8 @@ export class Reconciliation {
       for (const room of fleet.rooms) {
         const key = instanceKey(room);
         if (present.has(key)) continue;
-        const ageMs = fleet.nowMs - room.createdAtMs;
+        // Whoever starts it may have tried again since, and tries again soon.
+        const ageMs = fleet.nowMs - (room.startPutOff?.lastAtMs ?? room.createdAtMs);
         if (ageMs < sinceListMs) continue;
         // An instance that was heard of has been made: where it is now, two lists say.
         if (room.instance.status === 'unknown' && ageMs < deadlineMs) {
@@ -152,7 +156,8 @@ export class Reconciliation {
           missingSinceMs.set(key, sinceMs);
           continue;
         }
-        await Promise.all([this.rooms.endRoom(scheduler, room.id, missingWords), this.hostPorts.release([room])]);
+        const because = room.startPutOff?.reason ?? missingWords;
+        await Promise.all([this.rooms.endRoom(scheduler, room.id, because), this.leavePorts(room)]);
         touched.add(scheduler);
         this.metrics.driftRepaired('room_without_instance', 1);
         this.logger.info({ scheduler_name: scheduler, room_id: room.id }, 'a room without instance was removed');
@@ -162,8 +167,14 @@ export class Reconciliation {
     return { touched, youngForMs };
   }
 
-  private async findStrays(instances: Instance[], nowMs: number, ended: ReadonlySet<string>): Promise<void> {
+  /** What was not marked as ours any more, unheard of, runs on and uses its ports. What never was there uses none. */
+  private leavePorts(room: Room): Promise<void> {
+    return room.instance.status === 'unknown' ? this.hostPorts.release([room]) : this.hostPorts.refuse(room);
+  }
+
+  private async findStrays(instances: RuntimeInstance[], nowMs: number, ended: ReadonlySet<string>): Promise<void> {
     const straySinceMs = new Map<string, number>();
+    const spared = new Map<string, Instance>();
     this.overdue = [];
     for (const instance of instances) {
       if (instance.status === 'terminating') continue;
@@ -181,9 +192,24 @@ export class Reconciliation {
       if (stray === null) continue;
       const sinceMs = seenSinceMs ?? nowMs;
       straySinceMs.set(key, sinceMs);
-      if (nowMs - sinceMs >= this.options.strayInstanceAgeMs) this.overdue.push({ instance, stray });
+      if (nowMs - sinceMs < this.options.strayInstanceAgeMs) continue;
+      if (stray === 'room_ended' && instance.isProtected === true) spared.set(key, instance);
+      else this.overdue.push({ instance, stray });
     }
     this.straySinceMs = straySinceMs;
+    this.tellOfSpared(spared);
+  }
+
+  /** Once for each, as long as it is there. */
+  private tellOfSpared(spared: ReadonlyMap<string, Instance>): void {
+    for (const [key, { scheduler, id }] of spared) {
+      if (this.spared.has(key)) continue;
+      this.logger.warn(
+        { scheduler_name: scheduler, room_id: id },
+        'an instance has no room any more, and is marked as having a match: it is not deleted',
+      );
+    }
+    this.spared = spared;
   }
 
   /** A doubt wants no look before it can be decided, and one that no look decides wants them less and less often. */

@@ -110,7 +110,8 @@ export class UnplacedRooms {
   private async delete({ scheduler, id, description }: RuntimeInstance): Promise<void> {
     await this.hostPorts.refuse({ scheduler, id });
     this.replaced.set(instanceKey({ scheduler, id }), description);
-    await this.runtime.deleteInstance(scheduler, id, 'host_port_taken');
+    const answer = await this.runtime.deleteInstance(scheduler, id, 'host_port_taken');
+    if (answer === 'deleting') await this.rooms.noteEndAsked(scheduler, [id]);
     this.waiting.delete(instanceKey({ scheduler, id }));
     this.logger.warn(
       { scheduler_name: scheduler, room_id: id, reason: description },

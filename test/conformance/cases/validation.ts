@@ -35,7 +35,8 @@ const surge =
 const anyPercentage = 'v10 takes any integer before a `%`; less than one percent of rooms means nothing.';
 
 const neverRuns = 'v10 accepts it, and the runtime refuses every room.';
-const clusters = 'must be none of the namespaces of every cluster: default, kube-node-lease, kube-public, kube-system';
+const clusters =
+  'must not be a name that Kubernetes keeps for itself: default, kube-node-lease, kube-public, kube-system';
 const taken = 'In v10 its creation ends in error, because the namespace exists.';
 const nameText = "at most 63 letters, digits, '-', '_' or '.', beginning and ending with a letter or digit";
 const keyText = `${nameText}, which may follow a domain and '/'`;

@@ -2,7 +2,8 @@
 --         ARGV scheduler, id, version, validation (0|1), instance status (index), description,
 --              address (JSON text; '' = none yet), created at (ms), generation,
 --              adopt (0|1), authoritative (0|1), loads (see lookUpStatus), host ('' = no address yet),
---              restarts (JSON text; '' = none), unasked ('' = nobody ends it; else what is said of that if nobody here asked)
+--              restarts (JSON text; '' = none), unasked ('' = nobody ends it; else what is said of that if nobody here asked),
+--              restart count
 -- Output: {'applied', from, to, restarted (0|1)} | {'adopted', to} | {'stale'} | {'ended'} | {'unknown_room'}; statuses as indices
 -- Atomic because: watchers, creators and pings race for the same room, older news must not overwrite newer, and a room
 --                 that has ended must not be made anew by a late message.
@@ -14,6 +15,7 @@ local loads = ARGV[12]
 local description = brief(ARGV[6])
 local restarts = ARGV[14] ~= '' and ARGV[14] or nil
 local unasked = brief(ARGV[15])
+local restartCount = tonumber(ARGV[16])
 local now = nowMs()
 
 -- The address stays the text that came, and so does the generation: Lua would turn [] into {} and round large numbers.
@@ -21,11 +23,13 @@ local function takeInstance(room)
   room.instanceStatus = tonumber(ARGV[5])
   room.description = description
   room.restarts = restarts
+  room.restartCount = restartCount
   room.address, room.host = nil, nil
   if ARGV[7] ~= '' then
     room.address, room.host = ARGV[7], ARGV[13]
   end
   room.generation = generation
+  room.putOffAtMs, room.putOffReason = nil, nil
 end
 
 local function whatItSays()
@@ -67,7 +71,9 @@ if unasked ~= '' and not isLeaving(room) then
   room.unasked = unasked
 end
 description = room.unasked or description
-local restarted = restarts and room.restarts ~= restarts and 1 or 0
+-- Of an instance that was known before its restarts were counted nobody can say which of them are news.
+local counted = room.instanceStatus == INSTANCE_UNKNOWN and 0 or room.restartCount
+local restarted = counted and restartCount > counted and 1 or 0
 expireAllocations(room, now)
 local hadPlace = room.host ~= nil
 takeInstance(room)

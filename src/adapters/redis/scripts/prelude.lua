@@ -226,6 +226,9 @@ local function setStatus(room, status, now, cause, detail)
   local from = room.status
   room.status = status
   room.statusSinceMs = now
+  if status == STATUS_READY or status == STATUS_ACTIVE or status == STATUS_OCCUPIED or status == STATUS_ALLOCATED then
+    room.wasUp = true
+  end
   if status == STATUS_TERMINATING or status == STATUS_TERMINATED then
     dropAllocations(room)
   end
@@ -291,11 +294,13 @@ local function storeRoom(room, was)
 end
 
 -- Remembers a room that failed, or ended unasked, soon after its creation or before it ever was up (which may take long: it may
--- wait for a machine first), with what the runtime says of it. status: which it had before. Once per room: one that its runtime
+-- wait for a machine first, or run and say nothing), with what the runtime says of it. status: which it had before. Once per room: one that its runtime
 -- starts anew fails again and again. The caller stores the room, or removes it.
 local function noteEarlyEnd(room, status, reason, now)
   local isYoung = now - room.createdAtMs <= EARLY_END_AGE_MS
-  if room.validation or room.endedEarly or not (isYoung or status == STATUS_PENDING) then
+  -- Whether one that was found running was up before nobody knows.
+  local wasNeverUp = not room.wasUp and not room.adoptedAtMs
+  if room.validation or room.endedEarly or not (isYoung or status == STATUS_PENDING or wasNeverUp) then
     return
   end
   room.endedEarly = true

@@ -9,20 +9,12 @@ local failedBecause = brief(ARGV[5])
 local now = nowMs()
 local answers = {}
 
-local function noteAsked(room)
-  room.endAsks = (room.endAsks or 0) + 1
-  room.endAskedAtMs = now
-end
-
 for place = 6, #ARGV do
   local room = loadRoom(ARGV[place])
   if not room then
     answers[place - 5] = 'unknown_room'
   elseif isLeaving(room) then
     -- What has ended by itself is on its way out too, and must not look younger than it is.
-    local was = countedAs(room)
-    noteAsked(room)
-    storeRoom(room, was)
     answers[place - 5] = 'terminating'
   else
     local was = countedAs(room)
@@ -38,8 +30,8 @@ for place = 6, #ARGV do
       notify(room.listener, { kind = 'room_terminating', scheduler = SCHEDULER, room = room.id, reason = reason })
       if failedBecause ~= '' then
         noteEarlyEnd(room, was.status, failedBecause, now)
+        room.failedBecause = failedBecause
       end
-      noteAsked(room)
       setStatus(room, STATUS_TERMINATING, now, 'removal', reason)
       storeRoom(room, was)
       answers[place - 5] = 'terminating'

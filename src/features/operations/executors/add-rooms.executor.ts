@@ -28,7 +28,7 @@ const roomsPerStep = 100;
 
 /**
  * Starts rooms, so many side by side. One that cannot start is told and fails nobody else; where more fail than start, the
- * operation fails.
+ * operation fails. Where they have no place to start in, each of them fails of that: else nothing would slow the next orders down.
  *
  * What becomes of the rooms that did start: those of a *canceled* operation end, because somebody said that they are not wanted
  * (but for those where a match has begun). Those of a *failed* one stay. v10's documents promise otherwise, and its program
@@ -37,7 +37,7 @@ const roomsPerStep = 100;
 @Injectable()
 export class AddRoomsExecutor extends Executor<'add_rooms'> {
   readonly definition = 'add_rooms';
-  readonly steps = ['find place', 'choose rooms', 'start rooms', 'rollback: end rooms'];
+  readonly steps = ['choose rooms', 'find place', 'start rooms', 'rollback: end rooms'];
 
   constructor(
     private readonly rooms: RoomStore,
@@ -55,11 +55,11 @@ export class AddRoomsExecutor extends Executor<'add_rooms'> {
   ): Promise<ExecutionResult<'add_rooms'>> {
     const name = execution.operation.scheduler;
     if (scheduler === null) throw schedulerNotFound(name, 'error fetching scheduler from storage: ');
-    const made = await execution.step('find place', () => this.places.ensure(scheduler, execution.operation.id));
-    if (made !== null) await execution.record(made);
     const { rooms: existing } = await this.rooms.readFleet(name);
     const taken = new Set(existing.map((room) => room.id));
     const ids = await execution.step('choose rooms', () => this.resolveIds(execution, taken));
+    const place = await execution.step('find place', () => this.findPlace(execution, scheduler, ids));
+    if (place.made !== null) await execution.record(place.made);
     const failed = new Map(Object.entries((execution.progress['failed'] ?? {}) as Record<string, string>));
     for (let start = 0; start < ids.length; start += this.options.batchSize) {
       const batch = ids.slice(start, start + this.options.batchSize).filter((id) => !failed.has(id));
@@ -72,6 +72,7 @@ export class AddRoomsExecutor extends Executor<'add_rooms'> {
               id,
               operationId: execution.operation.id,
               validation: false,
+              ...(place.refused === undefined ? {} : { impossible: place.refused }),
             }),
           ),
         );
@@ -92,7 +93,10 @@ export class AddRoomsExecutor extends Executor<'add_rooms'> {
         return unavailable;
       });
       // What could not start because something is away, or refuses this process, starts later: the same rooms, by their ids.
-      if (away !== null) throw away;
+      if (away !== null) {
+        await this.lifecycle.notePutOff(name, ids, away);
+        throw away;
+      }
     }
     return this.conclude(execution, ids.length, [...failed.values()]);
   }
@@ -130,6 +134,26 @@ export class AddRoomsExecutor extends Executor<'add_rooms'> {
         'operation.rooms_not_removed',
         `${counted(failed.length, 'room')} could not be removed: ${asClause(messageOf(failed[0]!.error))}`,
       );
+    }
+  }
+
+  /**
+   * `refused`: there is none for them, whatever is tried again.
+   * @throws what may pass, and that the scheduler goes: nothing is recorded of one that is gone, or another one by now.
+   */
+  private async findPlace(
+    execution: Execution<'add_rooms'>,
+    scheduler: Scheduler,
+    ids: readonly string[],
+  ): Promise<{ made: string | null; refused?: { because: unknown } }> {
+    try {
+      return { made: await this.places.ensure(scheduler, execution.operation.id) };
+    } catch (error) {
+      if (error instanceof DomainError && error.code === 'scheduler.terminating') throw error;
+      if (!mayPassLater(error)) return { made: null, refused: { because: error } };
+      // Those that an earlier attempt recorded.
+      await this.lifecycle.notePutOff(scheduler.name, ids, error);
+      throw error;
     }
   }
 

@@ -210,8 +210,9 @@ export class CreateNewVersionExecutor extends Executor<'create_new_scheduler_ver
       await this.lifecycle.startRoom({ scheduler: ofVersion, id, operationId, validation: true });
       return null;
     } catch (error) {
-      if (mayPassLater(error)) throw error;
-      return messageOf(error);
+      if (!mayPassLater(error)) return messageOf(error);
+      await this.lifecycle.notePutOff(scheduler.name, [id], error);
+      throw error;
     }
   }
 

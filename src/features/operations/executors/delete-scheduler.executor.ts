@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { DomainError } from '../../../domain/errors';
+import { counted } from '../../../domain/phrases';
 import type { Scheduler } from '../../../domain/scheduler/scheduler';
 import { schedulerNotFound } from '../../../domain/scheduler/scheduler-not-found';
 import { terminationGraceMs } from '../../../domain/scheduler/termination-grace';
@@ -26,6 +27,8 @@ interface DeletionProgress {
   left?: number;
   /** When it gives up, by `Execution.ranForMs`. Stored, so that no resume prolongs it. Milliseconds. */
   giveUpAtMs?: number;
+  /** The history says that the place goes, and what runs there. */
+  saidPlaceGoes?: true;
   /** The history says that the place stays. */
   saidPlaceStays?: true;
 }
@@ -85,6 +88,7 @@ export class DeleteSchedulerExecutor extends Executor<'delete_scheduler'> {
     const left = await execution.step('delete in runtime', async () => {
       const place = await this.runtime.deleteScheduler(name);
       if (typeof place === 'object') await this.tellPlaceStays(execution, place.left);
+      if (place === 'deleting') await this.tellPlaceGoes(execution, name);
       const instances = await this.runtime.listInstances(name);
       if (place !== 'deleting') await this.endInstances(name, instances);
       return instances.length;
@@ -127,6 +131,16 @@ export class DeleteSchedulerExecutor extends Executor<'delete_scheduler'> {
       const batch = going.slice(start, start + parallelDeletions);
       await Promise.all(batch.map(({ id }) => this.runtime.deleteInstance(name, id, 'scheduler_deleted')));
     }
+  }
+
+  private async tellPlaceGoes(execution: Execution, name: string): Promise<void> {
+    const progress = progressOf(execution);
+    if (progress.saidPlaceGoes) return;
+    const { rooms } = await this.rooms.countFleet(name);
+    const withMatch = rooms.occupied + rooms.active + rooms.allocated;
+    const matches = withMatch === 0 ? '' : `; ${counted(withMatch, 'room')} had a match, or a caller on the way to one`;
+    await execution.record(`the ${this.runtime.placeWord} is deleted with everything in it${matches}`);
+    await execution.saveProgress({ ...progress, saidPlaceGoes: true } satisfies DeletionProgress);
   }
 
   private async tellPlaceStays(execution: Execution, why: string): Promise<void> {

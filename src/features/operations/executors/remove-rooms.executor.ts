@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { DomainError, messageOf } from '../../../domain/errors';
 import { asClause, counted } from '../../../domain/phrases';
+import { Logger } from '../../../ports/logger';
 import { Metrics } from '../../../ports/metrics';
 import { HealthCycle } from '../../reconciling/health-cycle';
 import { RoomLifecycle, type EndedRooms } from '../../rooms/room-lifecycle';
@@ -22,6 +23,7 @@ export class RemoveRoomsExecutor extends Executor<'remove_rooms'> {
     private readonly lifecycle: RoomLifecycle,
     private readonly healthCycle: HealthCycle,
     private readonly metrics: Metrics,
+    private readonly logger: Logger,
   ) {
     super();
   }
@@ -30,12 +32,17 @@ export class RemoveRoomsExecutor extends Executor<'remove_rooms'> {
     const { input, scheduler } = execution.operation;
     execution.signal.throwIfAborted();
     // A match may have begun since the rooms were chosen: only one that is still silent beyond doubt goes with its room.
-    const silent = input.reason === 'expired_room' ? await this.healthCycle.findSilentMatches(scheduler) : undefined;
-    const ended: EndedRooms = { removed: [], spared: [], failed: [], away: null };
-    for (let start = 0; start < input.roomIds.length; start += roomsPerStep) {
-      const ids = input.roomIds.slice(start, start + roomsPerStep);
+    const expired = input.reason === 'expired_room' ? await this.healthCycle.judgeExpired(scheduler) : undefined;
+    // Those that an earlier attempt ended are not asked again: they need their time to go.
+    const removed = [...((execution.progress['removed'] ?? []) as string[])];
+    const wentBefore = new Set(removed);
+    const left = input.roomIds.filter((id) => !wentBefore.has(id));
+    const ended: EndedRooms = { removed, spared: [], failed: [], away: null };
+    for (let start = 0; start < left.length; start += roomsPerStep) {
+      const ids = left.slice(start, start + roomsPerStep);
       await execution.step('end rooms', async () => {
-        const batch = await this.lifecycle.endRooms(scheduler, ids, input.reason, silent);
+        const batch = await this.lifecycle.endRooms(scheduler, ids, input.reason, expired);
+        this.tellOfLate(scheduler, batch.removed, expired?.late);
         ended.removed.push(...batch.removed);
         ended.spared.push(...batch.spared);
         ended.failed.push(...batch.failed);
@@ -56,7 +63,8 @@ export class RemoveRoomsExecutor extends Executor<'remove_rooms'> {
         `${ended.failed.length} of ${counted(input.roomIds.length, 'room')} could not be removed: ${asClause(messageOf(ended.failed[0]!.error))}`,
       );
     }
-    await execution.record(removedLine(ended.removed));
+    const went = new Set(ended.removed);
+    await execution.record(removedLine(input.roomIds.filter((id) => went.has(id))));
     if (input.reason === 'deleted_by_name') {
       const [them, were] = input.roomIds.length === 1 ? ['room', 'was'] : ['rooms', 'were'];
       const kept = input.roomIds.length === 1 ? 'it' : 'them';
@@ -66,6 +74,21 @@ export class RemoveRoomsExecutor extends Executor<'remove_rooms'> {
     }
     // No look at once: the rooms are only going now, and each rings when it is gone. Those that were spared do not ring.
     return ended.spared.length > 0 ? { lookAgain: 'later' } : {};
+  }
+
+  /** One line for all of them: a fleet none of whose rooms comes up is not to be found out from its numbers. */
+  private tellOfLate(
+    scheduler: string,
+    removed: readonly string[],
+    late: ReadonlyMap<string, string> = new Map(),
+  ): void {
+    const ids = removed.filter((id) => late.has(id));
+    const last = ids.at(-1);
+    if (last === undefined) return;
+    this.logger.warn(
+      { scheduler_name: scheduler, rooms: ids.length, room_id: last, reason: late.get(last) },
+      'rooms were removed because they did not come up in time; the reason is that of the last one',
+    );
   }
 
   override async rollback(execution: Execution<'remove_rooms'>): Promise<void> {
