@@ -354,6 +354,7 @@ describe('rooms of a scheduler, looked at', () => {
     test('that terminates says for which reason, goes on doing so when it is drained, and can be told once more', async () => {
       await makeRoom('small-going');
       await maestro.rooms.terminateRooms('small', ['small-going'], { reason: 'scale_down' });
+      await maestro.rooms.noteEndAsked('small', ['small-going']);
       expect((await detail('small-going')).why[0]).toMatch(
         /^It became terminating .*: Maestro began to remove it, because there were more rooms than wanted\.$/,
       );
