@@ -12,6 +12,9 @@ run(
 run(
   `node -r ./test/support/swc-register.cjs -e "require('node:fs').writeFileSync('docs/conformance.md', require('./test/conformance/conformance-document.ts').conformanceDocument())"`,
 );
+run(
+  `node -r ./test/support/swc-register.cjs -e "require('node:fs').writeFileSync('examples/backtest/sample-week.csv', require('./src/domain/simulation/parse-load-curve.ts').printLoadCurve(require('./src/domain/simulation/sample-week.ts').sampleWeek()))"`,
+);
 run('node -r ./test/support/swc-register.cjs scripts/write-open-api.cjs docs/openapi');
 run(
   'openapi-typescript docs/openapi/management.json --default-non-nullable=false --output test/support/openapi-client/management-api.ts',

@@ -9,6 +9,7 @@ const generated = [
   'docs/settings.md',
   'docs/conformance.md',
   'docs/openapi',
+  'examples/backtest/sample-week.csv',
   'test/support/openapi-client/management-api.ts',
 ];
 

@@ -2,7 +2,8 @@
 import 'reflect-metadata';
 import { Command, CommanderError } from 'commander';
 import { messageOf } from './domain/errors';
-import { adoptFromV10, importFromV10, migrate, reset, start, type GlobalOptions } from './roles/commands';
+import type { BacktestCommandOptions } from './roles/backtest';
+import { adoptFromV10, backtest, importFromV10, migrate, reset, start, type GlobalOptions } from './roles/commands';
 import { roles } from './roles/role';
 
 function program(): Command {
@@ -44,6 +45,17 @@ function program(): Command {
     .action(async (options: GlobalOptions & { scheduler?: string[]; all?: boolean; dryRun?: boolean }) => {
       if (!(await adoptFromV10(options))) process.exitCode = 1;
     });
+  withGlobals(command.command('backtest'))
+    .description('replay a load curve under autoscaling policies, and compare what they would have come to')
+    .requiredOption('--policy <file...>', 'JSON with the autoscaling of a scheduler; one file for each policy')
+    .requiredOption('--load <file>', 'CSV of time,matches: how many matches were wanted when')
+    .option('--start-delay <duration>', 'how long a room takes to come up', '60s')
+    .option('--match-length <duration>', 'how long a match takes on average', '20m')
+    .option('--cycle-interval <duration>', 'at least so long between two looks at the fleet', '30s')
+    .option('--seed <number>', 'where chance begins; the same one gives the same result', '1')
+    .option('--plot <file>', 'write an SVG with a panel for each policy')
+    .option('--json', 'print JSON instead of a table')
+    .action((options: GlobalOptions & BacktestCommandOptions) => backtest(options));
   withGlobals(command.command('reset'))
     .description('end what the state directory still runs, and remove it')
     .action((options: GlobalOptions) => reset(options));

@@ -22,8 +22,8 @@ export async function loadRoomStreams() {
 }
 
 /**
- * Opens a stream and says whose it is. Whether that worked shows the first ping. `onNotice({drain | shutdown | allocated})` is
- * told what Maestro says by itself, `onEnd(reason)` once, when the stream is over.
+ * Opens a stream and says whose it is. Whether that worked shows the first ping. `onNotice({drain | drain_canceled | shutdown |
+ * allocated})` is told what Maestro says by itself, `onEnd(reason)` once, when the stream is over.
  */
 export function openRoomStream({ makeClient, address, scheduler, room, onNotice, onEnd }) {
   const client = makeClient(address);

@@ -165,9 +165,11 @@ const describe = () => ({
 });
 
 /** What Maestro says by itself. It is enough to know: players are sent here, or no more, whatever the room does. */
-function onNotice({ drain, shutdown, allocated }) {
+function onNotice({ drain, drain_canceled, shutdown, allocated }) {
   if (allocated) log(`Maestro sends players: allocation ${allocated.allocation_id}`);
+  // Not yet an order to end: it may be taken back until SIGTERM, so the room goes on as it was.
   if (drain) log('Maestro sends no new players; the room goes once it is empty');
+  if (drain_canceled) log('Maestro wants the room again; new players may come');
   if (shutdown) log(`Maestro removes the room (${shutdown.reason}); SIGTERM comes next`);
 }
 

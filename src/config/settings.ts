@@ -451,7 +451,7 @@ export const settings = {
     key: 'operations.rooms.remove.limit',
     schema: integer(1),
     default: '50',
-    help: 'rooms that one scale-down removes at most',
+    help: 'rooms that one look marks at most: claims of a scale-down, drains of a rollout',
   }),
   roomPingTimeoutMs: required({
     key: 'services.roomManager.roomPingTimeoutMillis',
@@ -531,6 +531,11 @@ export const settings = {
     default: '10000',
     help: 'how often the gauges of the fleets are read',
   }),
+  loadRecordingDirectory: optional({
+    key: 'metricsReporter.loadRecording.directory',
+    schema: z.string().min(1),
+    help: 'where the reporter records the load of each scheduler, a CSV file a day for `maestro backtest`; without it, nowhere',
+  }),
   reconcileIntervalMs: required({
     key: 'runtimeWatcher.reconcileInterval',
     schema: duration('s', 100),
@@ -566,6 +571,18 @@ export const settings = {
     schema: duration('s', 50),
     default: '10s',
     help: 'how long a pod may wait for a node that has its host ports free, before its room is replaced by one with others',
+  }),
+  healthRingIntervalMs: required({
+    key: 'roomsApi.healthRingInterval',
+    schema: duration('s', 10),
+    default: '1s',
+    help: 'how soon again changes of a scheduler’s rooms have its health looked at; the first one does at once',
+  }),
+  webhookAllowsGuardedAddresses: required({
+    key: 'autoscaling.webhook.allowGuardedAddresses',
+    schema: boolean,
+    default: 'false',
+    help: 'let webhooks that schedulers name be at link-local addresses, and at the metadata services of clouds; loopback and private networks are allowed anyhow',
   }),
   hearingIntervalMs: required({
     key: 'roomsApi.hearingInterval',

@@ -4,6 +4,8 @@ import type { RefusalReason } from '../domain/event/plan-forwarding';
 import type { FailureReason } from '../domain/room/failure-reason';
 import type { FleetCounts } from '../domain/room/room';
 import type { OperationDefinition } from '../domain/operation/operation';
+import type { WebhookFailure } from './desired-rooms-webhook';
+import type { HealthAction } from './health-records';
 
 /** One scheduler's gauges at one moment. Absent numbers export no series. */
 export interface FleetGauges {
@@ -67,6 +69,10 @@ export abstract class Metrics {
   abstract roomCreationFailed(scheduler: string): void;
   abstract roomDeletionFailed(scheduler: string): void;
   abstract healthPlanned(scheduler: string, game: string, figures: HealthFigures): void;
+  /** What a health cycle did, or ordered, with so many rooms (with one version, where it is a rollback). */
+  abstract healthActed(scheduler: string, game: string, action: HealthAction['action'], amount: number): void;
+  /** A service was asked how many rooms a scheduler should have. */
+  abstract webhookAsked(scheduler: string, outcome: 'answered' | WebhookFailure): void;
   /** `scheduler` is null when none of the name that the ping said is known. */
   abstract pingFailed(scheduler: string | null, reason: PingFailure): void;
   /** Whether a caller was given a room, after how long. `scheduler` is null when none of the name that it said is known. */
@@ -115,6 +121,10 @@ export interface HealthFigures {
   available: number;
   terminationTimeouts: number;
   properlyTerminated: number;
+  /** Rooms of replaced versions that are left, those included that drain with a match. */
+  toReplace: number;
+  /** 1 while the automation is paused, else 0. */
+  paused: number;
   /** For how long the fleet is taken to back off, because rooms keep failing, unless it is looked at again; 0: it does not. Milliseconds. */
   backsOffForMs: number;
 }

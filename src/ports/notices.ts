@@ -6,6 +6,8 @@ export type Notice =
   | { kind: 'room_allocated'; scheduler: string; room: string; allocation: string; expiresAtMs: number }
   /** For the room: it gets no new players, and goes once it is empty. */
   | { kind: 'room_draining'; scheduler: string; room: string }
+  /** For the room: that was taken back, it is wanted again and gets new players. */
+  | { kind: 'room_drain_canceled'; scheduler: string; room: string }
   /** For the room: it is being removed. */
   | { kind: 'room_terminating'; scheduler: string; room: string; reason: string };
 

@@ -167,6 +167,9 @@ export abstract class OperationStore {
   /** The oldest operation of one of these definitions that has not ended; null when there is none. */
   abstract findOpen(scheduler: string, definitions: readonly OperationDefinition[]): Promise<Operation | null>;
 
+  /** Ended operations that changed the version, also of former schedulers of this name; newest first, at most `limit`. */
+  abstract listEndedVersionChanges(scheduler: string, limit: number): Promise<Operation[]>;
+
   /**
    * Whether anything of this scheduler runs or is about to. What waits is no work now, nor is what is put off, unless it
    * heals: what it was ordered for is still to come. A pending one of an unknown kind is none either: it may stay for long.

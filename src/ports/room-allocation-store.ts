@@ -80,6 +80,8 @@ export interface AllocationChange {
 export interface Expiry {
   /** Pending allocations that ended. */
   ended: number;
+  /** The schedulers that these were of, each once. */
+  endedOf: string[];
   /** All that were due, those among them that were only forgotten. Fewer than the limit: nothing is left. */
   handled: number;
 }

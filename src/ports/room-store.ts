@@ -1,5 +1,6 @@
-import type { EarlyEnds } from '../domain/room/start-back-off';
+import type { EarlyEnds, VersionFailures } from '../domain/room/start-back-off';
 import type {
+  DrainReason,
   FleetCounts,
   Instance,
   PingStatus,
@@ -51,6 +52,10 @@ export type PingOutcome =
        * free before, so that those who wait for what no room has cost the pings nothing.
        */
       isAwaited: boolean;
+      /** Other slots of it are used than before this ping (matches that run, allocations), or it has a match and had none, or the reverse. */
+      isUsedOtherwise: boolean;
+      /** It had a match, or was given out, and is not any more. */
+      hasLostMatch: boolean;
     }
   /** The room exists, but a room in this status cannot take what it says (only `terminated` refuses). Ping time is kept. */
   | { outcome: 'refused'; from: RoomStatus }
@@ -84,6 +89,14 @@ export interface EndedRoom {
   isUnasked: boolean;
 }
 
+/** How far back what went wrong counts. Milliseconds. */
+export interface FleetWindows {
+  /** For `FleetSnapshot.failures`; at most an hour (`failuresKeptMs`). */
+  failureWindowMs?: number;
+  /** For `FleetSnapshot.earlyEnds`; at most ten minutes (`earlyEndWindowMs`). */
+  earlyEndWindowMs?: number;
+}
+
 export interface FleetSnapshot {
   rooms: Room[];
   /** The store's clock, milliseconds since the epoch, when the snapshot began. */
@@ -97,7 +110,15 @@ export interface FleetSnapshot {
   rebuilding: boolean;
   /** Rooms (validation rooms apart) that failed, or ended unasked, soon after their creation or before they were up: `start-back-off.ts`. */
   earlyEnds: EarlyEnds;
+  /**
+   * Rooms (validation rooms apart) that failed within `failureWindowMs`, by version, each once and whatever its age
+   * (`VersionFailures`). Only the newest 2,000 of all versions are counted, so that a fleet that crashes all the time costs no more
+   * than that to look at.
+   */
+  failures: ReadonlyMap<string, VersionFailures>;
 }
+
+export type DrainOutcome = 'draining' | 'has_match' | 'terminating' | 'unknown_room';
 
 /**
  * Room state: what thousands of pings a second write. It may be lost, and is then rebuilt from the runtime and the pings.
@@ -130,7 +151,7 @@ export abstract class RoomStore {
 
   /**
    * The instance is gone, or never came to be: removes the record and leaves a tombstone for 24 h, so that late news makes
-   * no new record. `reason` is what the runtime says of the end; it is kept while an early end is, and that of a validation
+   * no new record. `reason` is what the runtime says of the end; it is kept while an early end or a failure is, and that of a validation
    * room as long as the tombstone (`getEndReason`). `unasked`: the reason where nobody here asked for the end, as in
    * `applyInstance`. `mayComeBack`: it was lost out of sight and may run on, so that no tombstone is left: seen again, it is found
    * like any other. Idempotent.
@@ -161,7 +182,7 @@ export abstract class RoomStore {
       silentSinceMs?: number;
       /** They failed, in these words, though their instances did not: each counts as an early end (`FleetSnapshot.earlyEnds`) if it is young or never was up. Kept as the reason of its end. */
       failedBecause?: string;
-      /** An operator named these rooms: no match spares them. */
+      /** An operator named these rooms, or the drain deadline of their scheduler is over: no match spares them. */
       byName?: boolean;
     },
   ): Promise<Map<string, 'terminating' | 'has_match' | 'unknown_room'>>;
@@ -181,12 +202,16 @@ export abstract class RoomStore {
 
   /**
    * Marks rooms as draining: no longer given out, told so on their streams, otherwise as they were. Idempotent; a terminating
-   * room stays what it is.
+   * room stays what it is. For `scale_down` a room with a match (or an allocation) is left as it is and answered `has_match`.
+   * A room that drains keeps its reason, except that an operator's takes the place of any other.
    */
-  abstract drainRooms(
-    scheduler: string,
-    ids: string[],
-  ): Promise<Map<string, 'draining' | 'terminating' | 'unknown_room'>>;
+  abstract drainRooms(scheduler: string, ids: string[], reason: DrainReason): Promise<Map<string, DrainOutcome>>;
+
+  /**
+   * Takes the mark off rooms that drain for this very reason: they may be given out again, and are told so on their streams. Which
+   * ones it was taken off.
+   */
+  abstract releaseRooms(scheduler: string, ids: string[], reason: DrainReason): Promise<string[]>;
 
   /** The last changes of a room's status, newest first, at most 10. Empty for an unknown room. */
   abstract getTransitions(scheduler: string, id: string): Promise<RoomTransition[]>;
@@ -205,8 +230,11 @@ export abstract class RoomStore {
   /** The store's clock, and since when pings could arrive, as in a `FleetSnapshot`. */
   abstract readHearing(): Promise<Pick<FleetSnapshot, 'nowMs' | 'hearingSinceMs'>>;
 
-  /** All rooms of a scheduler, in id order, in pages of 1,000 (a round trip each). */
-  abstract readFleet(scheduler: string): Promise<FleetSnapshot>;
+  /**
+   * All rooms of a scheduler, in id order, in pages of 1,000 (a round trip each). What ended early counts within the window of
+   * the back-off, where `windows` does not say otherwise.
+   */
+  abstract readFleet(scheduler: string, windows?: FleetWindows): Promise<FleetSnapshot>;
 
   /** `FleetSnapshot.earlyEnds`. O(1), one round trip. */
   abstract readEarlyEnds(scheduler: string): Promise<EarlyEnds>;

@@ -19,11 +19,32 @@ export interface SchedulerSettings {
   game: string;
   maxMatches: number;
   activeVersion: string;
+  /** Its autoscaling is enabled: how many rooms there should be depends on how many are in use. */
+  isAutoscaled: boolean;
   forwarders: Forwarder[];
   /** Of the active version. */
   placement: { affinity: string; toleration: string };
   /** It is being deleted. */
   isTerminating: boolean;
+}
+
+/** What was decided about a scheduler's automation. */
+export interface SchedulerAutomation {
+  /** Null while it runs. */
+  paused: PausedAutomation | null;
+  /** An automatic rollback has brought the active version back. */
+  isBroughtBack: boolean;
+  /** For how long the active version has been that, milliseconds; null for the first one, and where nobody remembers. */
+  activeForMs: number | null;
+  /** The version that was active before; empty for the first one, and where nobody remembers. */
+  activatedFrom: string;
+}
+
+export interface PausedAutomation {
+  since: Date;
+  by: string;
+  /** Empty where none was given. */
+  reason: string;
 }
 
 /** Schedulers and their versions. They must survive the loss of everything else. */
@@ -56,9 +77,20 @@ export abstract class SchedulerStore {
 
   /**
    * Makes a version the active one, with everything it says, and the scheduler `in-sync` (unless it is `terminating`). An
-   * empty version means the newest. False when the scheduler or the version is unknown.
+   * empty version means the newest. `isRollback`: it is brought back because rooms of the one before failed, which is
+   * remembered (`SchedulerAutomation.isBroughtBack`) until a version is activated for another reason. False when the scheduler
+   * or the version is unknown.
    */
-  abstract activateVersion(name: string, version: string): Promise<boolean>;
+  abstract activateVersion(name: string, version: string, options?: { isRollback?: boolean }): Promise<boolean>;
+
+  /** Null when the scheduler is unknown. */
+  abstract readAutomation(name: string): Promise<SchedulerAutomation | null>;
+
+  /** Paused once more, it is paused since the first time, by the last one and for the last reason. False when the scheduler is unknown. */
+  abstract pauseAutomation(name: string, pause: Omit<PausedAutomation, 'since'>): Promise<boolean>;
+
+  /** Idempotent. False when the scheduler is unknown. */
+  abstract resumeAutomation(name: string): Promise<boolean>;
 
   /**
    * Until the running unit of work ends, no other one that calls this for the same scheduler goes on: for decisions that look

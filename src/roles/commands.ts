@@ -21,6 +21,7 @@ import { createSampleScheduler } from '../features/quick-start/sample-scheduler'
 import { welcomeFields, welcomeText } from '../features/quick-start/welcome-text';
 import type { Logger } from '../ports/logger';
 import { adoptRooms } from './adopt-rooms';
+import { runBacktest, type BacktestCommandOptions } from './backtest';
 import { bootRoles, type RunningRoles } from './boot-roles';
 import { assertPortsFree } from './listeners';
 import { assertRuntimeConfigured } from './open-runtime';
@@ -156,6 +157,11 @@ export async function adoptFromV10(
   }
   const request = { isDryRun: options.dryRun ?? false, ...(names ? { names } : {}), environment: processEnvironment() };
   return adoptRooms(config, logger, config.postgresUrl ?? missing('postgres.url'), request);
+}
+
+/** Prints what policies would have come to under a load curve. Needs no database; of the settings, the limits of rooms count. */
+export async function backtest(options: GlobalOptions & BacktestCommandOptions): Promise<void> {
+  await runBacktest(options, load(options, []).config);
 }
 
 /** Ends rooms and servers that a killed process left, and removes what Maestro keeps in the state directory. */

@@ -7,6 +7,7 @@ import type { DataSource } from 'typeorm';
 import { BullmqWakeUps } from '../adapters/bullmq/bullmq-wake-ups';
 import { bullPrefix, wakeUpQueues, type Ring } from '../adapters/bullmq/wake-up-queues';
 import { GrpcEventForwarder } from '../adapters/grpc-forwarder/grpc-event-forwarder';
+import { HttpDesiredRoomsWebhook } from '../adapters/http-webhook/http-desired-rooms-webhook';
 import { connectPostgres } from '../adapters/postgres/data-source';
 import { PostgresInstallation } from '../adapters/postgres/postgres-installation';
 import { PostgresListener } from '../adapters/postgres/postgres-listener';
@@ -14,12 +15,14 @@ import { PostgresLoopLeases } from '../adapters/postgres/postgres-loop-leases';
 import { PostgresOperationStore } from '../adapters/postgres/postgres-operation-store';
 import { PostgresSchedulerStore } from '../adapters/postgres/postgres-scheduler-store';
 import { PostgresUnitOfWork } from '../adapters/postgres/postgres-unit-of-work';
+import { LoadFiles } from '../adapters/load-files/load-files';
 import { PrometheusMetrics } from '../adapters/prometheus/prometheus-metrics';
 import {
   bullmqConnectionOptions,
   closeRedisConnection,
   createRedisConnection,
 } from '../adapters/redis/redis-connection';
+import { RedisHealthRecords } from '../adapters/redis/redis-health-records';
 import { RedisHostPortReservations } from '../adapters/redis/redis-host-port-reservations';
 import { RedisNotices } from '../adapters/redis/redis-notices';
 import { RedisRoomAllocationStore } from '../adapters/redis/redis-room-allocation-store';
@@ -53,11 +56,14 @@ export interface ProcessResources {
   roomStore: RedisRoomStore;
   roomAllocationStore: RedisRoomAllocationStore;
   roomChanges: RedisRoomChanges;
+  healthRecords: RedisHealthRecords;
+  loadRecords: LoadFiles;
   hostPortReservations: RedisHostPortReservations;
   notices: RedisNotices;
   wakeUps: BullmqWakeUps;
   metrics: PrometheusMetrics;
   eventForwarder: GrpcEventForwarder;
+  desiredRoomsWebhook: HttpDesiredRoomsWebhook;
   close(): Promise<void>;
 }
 
@@ -116,6 +122,9 @@ export async function openResources(
     { keepAliveTimeMs: config.forwarderKeepAliveTimeMs, keepAliveTimeoutMs: config.forwarderKeepAliveTimeoutMs },
     metrics,
   );
+  const desiredRoomsWebhook = new HttpDesiredRoomsWebhook({
+    allowGuardedAddresses: config.webhookAllowsGuardedAddresses,
+  });
   const queues = {
     operations: new Queue<Ring>(wakeUpQueues.operations, { connection: bullRedis, prefix: bullPrefix }),
     health: new Queue<Ring>(wakeUpQueues.health, { connection: bullRedis, prefix: bullPrefix }),
@@ -126,6 +135,7 @@ export async function openResources(
   const close = async (): Promise<void> => {
     await runtime.close();
     await eventForwarder.close();
+    await desiredRoomsWebhook.close();
     await Promise.allSettled(Object.values(queues).map((queue) => queue.close()));
     await Promise.allSettled([closeRedisConnection(redis), closeRedisConnection(bullRedis)]);
     await dataSource.destroy();
@@ -155,11 +165,14 @@ export async function openResources(
     roomStore: new RedisRoomStore(redis),
     roomAllocationStore: new RedisRoomAllocationStore(redis),
     roomChanges: new RedisRoomChanges({ url: redisUrl, name: `${processName}-room-changes` }, logger),
+    healthRecords: new RedisHealthRecords(redis, logger),
+    loadRecords: new LoadFiles(config.loadRecordingDirectory ?? null),
     hostPortReservations: new RedisHostPortReservations(redis),
     notices: new RedisNotices({ url: redisUrl, name: `${processName}-notices` }, logger),
     wakeUps: new BullmqWakeUps(queues, logger),
     metrics,
     eventForwarder,
+    desiredRoomsWebhook,
     close,
   };
 }

@@ -4,6 +4,7 @@ import { EventForwardingService } from '../features/events/event-forwarding.serv
 import { LoopHost, type Loop } from '../features/loop-host';
 import { AllocationExpiry } from '../features/rooms/allocation-expiry';
 import { AllocationWaits } from '../features/rooms/allocation-waits';
+import { HealthRings } from '../features/rooms/health-rings';
 import { HearingHeartbeat } from '../features/rooms/hearing-heartbeat';
 import { NoticeBoard } from '../features/rooms/notice-board';
 import { RoomAddressesService } from '../features/rooms/room-addresses.service';
@@ -21,6 +22,7 @@ export function roomsApiRole(resources: ProcessResources): DynamicModule {
   return RoomsApiModule.register({
     providers: [
       ...portProviders(resources),
+      HealthRings,
       RoomPingsService,
       EventForwardingService,
       RoomAddressesService,

@@ -1,5 +1,6 @@
 import { Module, type DynamicModule } from '@nestjs/common';
 import { LoopHost } from '../features/loop-host';
+import { HealthRings } from '../features/rooms/health-rings';
 import { SchedulerSettingsCache } from '../features/schedulers/scheduler-settings';
 import { InstanceWatch } from '../features/watching/instance-watch';
 import { MatchProtection } from '../features/watching/match-protection';
@@ -14,6 +15,7 @@ export class RuntimeWatcherRole {
       module: RuntimeWatcherRole,
       providers: [
         ...portProviders(resources),
+        HealthRings,
         InstanceWatch,
         MatchProtection,
         {

@@ -1,18 +1,20 @@
 import type { Provider } from '@nestjs/common';
 import { RoomsApiOptions } from '../api/rooms/rooms-handlers';
 import type { RoomLimits } from '../domain/room/classify-room';
+import { BacktestsOptions, boundsOfRequests } from '../features/backtesting/backtests.service';
 import { AddRoomsOptions } from '../features/operations/executors/add-rooms.executor';
 import { CreateNewVersionOptions } from '../features/operations/executors/create-new-version.executor';
 import { DeleteSchedulerOptions } from '../features/operations/executors/delete-scheduler.executor';
 import { OperationRetentionOptions } from '../features/operations/operation-retention';
 import { OperationRunnerOptions } from '../features/operations/operation-runner';
 import { OperationSweepOptions } from '../features/operations/operation-sweep';
-import { HealthCycleOptions } from '../features/reconciling/health-cycle';
+import { HealthCycleOptions } from '../features/reconciling/health-facts-reader';
 import { HealthScheduleOptions } from '../features/reconciling/health-schedule';
 import { FleetReporterOptions } from '../features/reporting/fleet-reporter';
 import { AllocationExpiryOptions } from '../features/rooms/allocation-expiry';
 import { AllocationWaitsOptions } from '../features/rooms/allocation-waits';
 import { FleetRoomsOptions } from '../features/rooms/fleet-rooms.service';
+import { HealthRingsOptions } from '../features/rooms/health-rings';
 import { HearingHeartbeatOptions } from '../features/rooms/hearing-heartbeat';
 import { RoomAllocationsOptions } from '../features/rooms/room-allocations.service';
 import { RoomLifecycleOptions } from '../features/rooms/room-lifecycle';
@@ -21,10 +23,13 @@ import { SchedulerSettingsCache, SchedulerSettingsOptions } from '../features/sc
 import { InstanceWatchOptions } from '../features/watching/instance-watch';
 import { MatchProtectionOptions } from '../features/watching/match-protection';
 import { creationDeadlineMs } from '../features/watching/reconciliation';
+import { DesiredRoomsWebhook } from '../ports/desired-rooms-webhook';
 import { EventForwarder } from '../ports/event-forwarder';
+import { HealthRecords } from '../ports/health-records';
 import { HostPortReservations } from '../ports/host-port-reservations';
 import { Logger } from '../ports/logger';
 import { LoopLeases } from '../ports/loop-leases';
+import { LoadRecords } from '../ports/load-records';
 import { Metrics } from '../ports/metrics';
 import { Notices } from '../ports/notices';
 import { OperationStore } from '../ports/operation-store';
@@ -42,17 +47,20 @@ export function portProviders(resources: ProcessResources): Provider[] {
   return [
     { provide: Logger, useValue: resources.logger },
     { provide: Metrics, useValue: resources.metrics },
+    { provide: LoadRecords, useValue: resources.loadRecords },
     { provide: UnitOfWork, useValue: resources.unitOfWork },
     { provide: SchedulerStore, useValue: resources.schedulerStore },
     { provide: OperationStore, useValue: resources.operationStore },
     { provide: LoopLeases, useValue: resources.loopLeases },
     { provide: RoomStore, useValue: resources.roomStore },
     { provide: RoomAllocationStore, useValue: resources.roomAllocationStore },
+    { provide: HealthRecords, useValue: resources.healthRecords },
     { provide: RoomChanges, useValue: resources.roomChanges },
     { provide: HostPortReservations, useValue: resources.hostPortReservations },
     { provide: Notices, useValue: resources.notices },
     { provide: Runtime, useValue: resources.runtime },
     { provide: WakeUps, useValue: resources.wakeUps },
+    { provide: DesiredRoomsWebhook, useValue: resources.desiredRoomsWebhook },
     { provide: EventForwarder, useValue: resources.eventForwarder },
     SchedulerSettingsCache,
     ...optionProviders(resources),
@@ -62,7 +70,7 @@ export function portProviders(resources: ProcessResources): Provider[] {
 /** Each feature's options, out of the configuration. */
 function optionProviders({ config, owner }: ProcessResources): Provider[] {
   const leaseTtlMs = config.loopLeaseTtlMs;
-  const limits: RoomLimits = {
+  const limits: Omit<RoomLimits, 'drainDeadlineMs'> = {
     pingTimeoutMs: config.roomPingTimeoutMs,
     initializationTimeoutMs: config.roomInitializationTimeoutMs,
     deletionTimeoutMs: config.roomDeletionTimeoutMs,
@@ -122,6 +130,12 @@ function optionProviders({ config, owner }: ProcessResources): Provider[] {
       addLimit: config.addRoomsLimit,
       removeLimit: config.removeRoomsLimit,
     }),
+    options(BacktestsOptions, {
+      limits,
+      addLimit: config.addRoomsLimit,
+      removeLimit: config.removeRoomsLimit,
+      bounds: boundsOfRequests,
+    }),
     options(HealthScheduleOptions, {
       healthIntervalMs: config.healthIntervalMs,
       syncIntervalMs: config.schedulerSyncIntervalMs,
@@ -146,6 +160,7 @@ function optionProviders({ config, owner }: ProcessResources): Provider[] {
       maxMetadataBytes: config.maxMetadataBytes,
       idleTimeoutMs: config.roomStreamIdleTimeoutMs ?? config.roomPingTimeoutMs,
     }),
+    options(HealthRingsOptions, { intervalMs: config.healthRingIntervalMs }),
     options(HearingHeartbeatOptions, { intervalMs: config.hearingIntervalMs }),
     options(InstanceWatchOptions, {
       owner,

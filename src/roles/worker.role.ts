@@ -19,7 +19,10 @@ import { SchedulerPlaces } from '../features/operations/scheduler-places';
 import { OperationsService } from '../features/operations/operations.service';
 import { WorkerWakeUpAnswers } from '../features/operations/wake-up-answers';
 import { HealthCycle } from '../features/reconciling/health-cycle';
+import { HealthFactsReader } from '../features/reconciling/health-facts-reader';
 import { HealthSchedule } from '../features/reconciling/health-schedule';
+import { VersionDifferences } from '../features/reconciling/version-differences';
+import { WebhookAnswers } from '../features/reconciling/webhook-answers';
 import { RoomLifecycle } from '../features/rooms/room-lifecycle';
 import { WakeUpAnswers } from '../ports/wake-ups';
 import type { ProcessResources } from './process-resources';
@@ -57,6 +60,9 @@ export class WorkerRole {
         OperationsService,
         RoomLifecycle,
         SchedulerPlaces,
+        VersionDifferences,
+        WebhookAnswers,
+        HealthFactsReader,
         HealthCycle,
         OperationRunner,
         OperationSweep,

@@ -1,4 +1,5 @@
 import { defaults } from './cases/defaults';
+import { extensions } from './cases/extensions';
 import { jsonMapping } from './cases/json-mapping';
 import { operationRoutes } from './cases/operation-routes';
 import { patches } from './cases/patches';
@@ -18,4 +19,5 @@ export const conformanceGroups: readonly ConformanceGroup[] = [
   ...validation,
   ...versions,
   ...patches,
+  ...extensions,
 ].toSorted((one, other) => one.section.localeCompare(other.section, 'en'));

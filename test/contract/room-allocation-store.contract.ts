@@ -240,7 +240,7 @@ export function describeRoomAllocationStore(name: string, open: () => Promise<Ro
         ['says that it terminates', (id) => make(id, { says: 'terminating' })],
         ['has an instance that is not ready', (id) => make(id).then(() => tellInstance(id, {}, 'pending'))],
         ['is a validation room', (id) => make(id, { validation: true })],
-        ['is draining', (id) => make(id).then(() => rooms.drainRooms(scheduler, [id]))],
+        ['is draining', (id) => make(id).then(() => rooms.drainRooms(scheduler, [id], 'operator'))],
         ['is removed', (id) => make(id).then(() => rooms.terminateRooms(scheduler, [id], { reason: 'scale_down' }))],
         ['is given out already', (id) => make(id).then(() => give('before'))],
         ['has been silent too long', (id) => make(id).then(() => under.passTime(pingTimeoutMs + 1))],
@@ -817,7 +817,7 @@ export function describeRoomAllocationStore(name: string, open: () => Promise<Ro
         expect(await give('a3', { maxMatches })).toBe('arena-1');
         await store.confirm(scheduler, 'a3');
         await under.passTime(ttlMs + 1);
-        expect(await store.expire(100)).toEqual({ ended: 0, handled: 1 });
+        expect(await store.expire(100)).toEqual({ ended: 0, endedOf: [], handled: 1 });
         expect(await store.getAllocation(scheduler, 'a1')).toBeNull();
         await expectCountersToEqualRecount();
       });
@@ -848,7 +848,7 @@ export function describeRoomAllocationStore(name: string, open: () => Promise<Ro
         for (const id of ['a1', 'a2', 'a3']) await give(id, { maxMatches });
         await store.confirm(scheduler, 'a2');
         await under.passTime(ttlMs + 1);
-        expect(await store.expire(100)).toMatchObject({ ended: 2 });
+        expect(await store.expire(100)).toEqual({ ended: 2, endedOf: [scheduler], handled: 2 });
         expect((await readRoom('arena-1')).allocations).toMatchObject([{ id: 'a2' }]);
       });
 
@@ -1010,8 +1010,8 @@ export function describeRoomAllocationStore(name: string, open: () => Promise<Ro
         await store.expire(100);
         expect(await store.getAllocation(scheduler, 'a1')).toMatchObject({ state: 'confirmed' });
         await under.passTime(10_001);
-        expect(await store.expire(100)).toEqual({ ended: 0, handled: 1 });
-        expect(await store.expire(100)).toEqual({ ended: 0, handled: 0 });
+        expect(await store.expire(100)).toEqual({ ended: 0, endedOf: [], handled: 1 });
+        expect(await store.expire(100)).toEqual({ ended: 0, endedOf: [], handled: 0 });
         expect(await store.getAllocation(scheduler, 'a1')).toBeNull();
         expect(await readRoom('arena-1')).toMatchObject({ status: 'occupied' });
         await make('arena-2');

@@ -88,7 +88,9 @@ type Applied = Extract<PingOutcome, { outcome: 'applied' }>;
 
 function applied(from: RoomStatus, to: RoomStatus, changes: Partial<Applied> = {}): Applied {
   const nothing = { validation: false, draining: false, openAllocations: 0, isAwaited: false };
-  return { outcome: 'applied', from, to, ...nothing, ...changes };
+  // What changes a status mostly changes the use too; see there what is said of that.
+  const use = { isUsedOtherwise: expect.any(Boolean) as boolean, hasLostMatch: expect.any(Boolean) as boolean };
+  return { outcome: 'applied', from, to, ...nothing, ...use, ...changes };
 }
 
 const watched = { adopt: true, authoritative: false };
@@ -160,6 +162,7 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
           runningMatches: 0,
           allocations: [],
           drainingSinceMs: null,
+          drainReason: null,
           endAsked: null,
           startPutOff: null,
           instance: { status: 'unknown', description: '', address: null, restarts: null },
@@ -515,11 +518,74 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
         expect(await isAwaited(ping('ready'), oneMatch)).toBe(false);
         await under.addWaiting(scheduler, 'waiting-1');
         await store.applyPing(ping('occupied'), oneMatch);
-        await store.drainRooms(scheduler, ['arena-1']);
+        await store.drainRooms(scheduler, ['arena-1'], 'operator');
         expect(await isAwaited(ping('ready'), oneMatch)).toBe(false);
         await create('arena-2', true);
         await store.applyInstance(instance({ id: 'arena-2', validation: true }), oneMatch, watched);
         expect(await isAwaited(ping('ready', 0, null, 'arena-2'), oneMatch)).toBe(false);
+      });
+    });
+
+    describe('what a ping says of the use of its room', () => {
+      const said = async (what: Ping, settings: StatusSettings) => {
+        const outcome = await store.applyPing(what, settings);
+        if (outcome.outcome !== 'applied') return outcome.outcome;
+        const { isUsedOtherwise, hasLostMatch } = outcome;
+        return `${isUsedOtherwise ? 'other' : 'same'}${hasLostMatch ? ', match lost' : ''}`;
+      };
+      beforeEach(async () => {
+        await create();
+        await store.applyInstance(instance(), oneMatch, watched);
+      });
+
+      it('tells each match that begins or ends in a room for several, also while its status stays', async () => {
+        const tenMatches: StatusSettings = { maxMatches: 10 };
+        const told: string[] = [];
+        for (const running of [0, 1, 9, 9, 10, 9, 1, 0, 0]) told.push(await said(ping('ready', running), tenMatches));
+        expect(told).toEqual([
+          'same',
+          'other',
+          'other',
+          'same',
+          'other',
+          'other',
+          'other',
+          'other, match lost',
+          'same',
+        ]);
+      });
+
+      it('takes a room for one match as used or not, however many it counts', async () => {
+        const told: string[] = [];
+        for (const what of [ping('ready', 3), ping('occupied', 1), ping('occupied', 4), ping('ready'), ping('ready')])
+          told.push(await said(what, oneMatch));
+        expect(told).toEqual(['other', 'same', 'same', 'other, match lost', 'same']);
+      });
+
+      it('tells of a match that ends in a room whose instance is not ready', async () => {
+        await store.applyPing(ping('occupied', 1), oneMatch);
+        await store.drainRooms(scheduler, ['arena-1'], 'rollout');
+        await store.applyInstance(instance({ status: 'pending', generation: 2 }), oneMatch, watched);
+        expect(await statusOf()).toBe('unready');
+        expect(await said(ping('occupied', 1), oneMatch)).toBe('same');
+        expect(await said(ping('ready', 0), oneMatch)).toBe('other, match lost');
+        expect(await statusOf()).toBe('unready');
+      });
+
+      it('counts a slot that is given out: the match that was to come changes nothing', async () => {
+        await store.applyPing(ping('ready'), threeMatches);
+        await under.openAllocation(scheduler, 'arena-1', { maxMatches: 3 });
+        expect(await said(ping('ready', 0), threeMatches)).toBe('same');
+        expect(await said(ping('ready', 1), threeMatches)).toBe('same');
+        await under.openAllocation(scheduler, 'arena-1', { id: 'b', maxMatches: 3, agoMs: 2_000, expiresInMs: -1_000 });
+        expect(await said(ping('ready', 1), threeMatches)).toBe('other');
+      });
+
+      it('tells of an allocation whose time is over', async () => {
+        await store.applyPing(ping('ready'), oneMatch);
+        await under.openAllocation(scheduler, 'arena-1', { agoMs: 2_000, expiresInMs: -1_000 });
+        expect(await said(ping('ready'), oneMatch)).toBe('other, match lost');
+        expect(await said(ping('ready'), oneMatch)).toBe('same');
       });
     });
 
@@ -591,11 +657,15 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
       it('marks rooms once, and leaves them what they are', async () => {
         await roomThatSaid('occupied', 1);
         const before = await store.getRoom(scheduler, 'arena-1');
-        await expect(store.drainRooms(scheduler, ['arena-1'])).resolves.toEqual(new Map([['arena-1', 'draining']]));
+        await expect(store.drainRooms(scheduler, ['arena-1'], 'operator')).resolves.toEqual(
+          new Map([['arena-1', 'draining']]),
+        );
         const room = await store.getRoom(scheduler, 'arena-1');
-        expect(room).toEqual({ ...before, drainingSinceMs: expect.any(Number) });
+        expect(room).toEqual({ ...before, drainingSinceMs: expect.any(Number), drainReason: 'operator' });
         await sleep(5);
-        await expect(store.drainRooms(scheduler, ['arena-1'])).resolves.toEqual(new Map([['arena-1', 'draining']]));
+        await expect(store.drainRooms(scheduler, ['arena-1'], 'operator')).resolves.toEqual(
+          new Map([['arena-1', 'draining']]),
+        );
         expect(await store.getRoom(scheduler, 'arena-1')).toEqual(room);
         const still = applied('occupied', 'ready', { draining: true });
         await expect(store.applyPing(ping('ready'), oneMatch)).resolves.toEqual(still);
@@ -607,21 +677,80 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
         await store.terminateRooms(scheduler, ['arena-2'], spare);
         await store.applyPing(ping('terminated', 0, null, 'arena-3'), oneMatch);
         const strangers = Array.from({ length: 1_001 }, (_, number) => `nobody-${number}`);
-        const outcomes = await store.drainRooms(scheduler, [...strangers, 'arena-1', 'arena-2', 'arena-3']);
+        const outcomes = await store.drainRooms(scheduler, [...strangers, 'arena-1', 'arena-2', 'arena-3'], 'operator');
         expect(outcomes.size).toBe(1_004);
         expect(outcomes.get('arena-1')).toBe('draining');
         expect(outcomes.get('arena-2')).toBe('terminating');
         expect(outcomes.get('arena-3')).toBe('terminating');
         expect(outcomes.get('nobody-1000')).toBe('unknown_room');
         expect((await store.getRoom(scheduler, 'arena-2'))!.drainingSinceMs).toBeNull();
-        expect([...(await store.drainRooms(scheduler, []))]).toEqual([]);
+        expect([...(await store.drainRooms(scheduler, [], 'operator'))]).toEqual([]);
       });
 
       it('keeps what was given of the room', async () => {
         await roomThatSaid('ready');
         await under.openAllocation(scheduler, 'arena-1');
-        await store.drainRooms(scheduler, ['arena-1']);
+        await store.drainRooms(scheduler, ['arena-1'], 'operator');
         expect(await store.getRoom(scheduler, 'arena-1')).toMatchObject({ status: 'allocated', allocations: [{}] });
+      });
+    });
+
+    describe('drainRooms to scale down', () => {
+      it('claims what is empty, and leaves what has a match, or is given out', async () => {
+        await roomThatSaid('ready');
+        for (const id of ['arena-2', 'arena-3']) await create(id);
+        await store.applyPing(ping('occupied', 1, null, 'arena-2'), oneMatch);
+        await store.applyInstance(instance({ id: 'arena-3' }), oneMatch, watched);
+        await store.applyPing(ping('ready', 0, null, 'arena-3'), oneMatch);
+        await under.openAllocation(scheduler, 'arena-3');
+        const outcomes = await store.drainRooms(scheduler, ['arena-1', 'arena-2', 'arena-3', 'nobody'], 'scale_down');
+        expect([...outcomes]).toEqual([
+          ['arena-1', 'draining'],
+          ['arena-2', 'has_match'],
+          ['arena-3', 'has_match'],
+          ['nobody', 'unknown_room'],
+        ]);
+        expect(await store.getRoom(scheduler, 'arena-1')).toMatchObject({ drainReason: 'scale_down' });
+        expect(await store.getRoom(scheduler, 'arena-2')).toMatchObject({ drainingSinceMs: null, drainReason: null });
+      });
+
+      it('keeps the mark when a match begins all the same', async () => {
+        await roomThatSaid('ready');
+        await store.drainRooms(scheduler, ['arena-1'], 'scale_down');
+        await store.applyPing(ping('occupied', 1), oneMatch);
+        const again = await store.drainRooms(scheduler, ['arena-1'], 'scale_down');
+        expect([...again]).toEqual([['arena-1', 'draining']]);
+        expect(await store.getRoom(scheduler, 'arena-1')).toMatchObject({
+          status: 'occupied',
+          drainReason: 'scale_down',
+        });
+      });
+    });
+
+    describe('releaseRooms', () => {
+      it('takes back the mark of that reason only, and the room may be given out again', async () => {
+        await roomThatSaid('ready');
+        await create('arena-2');
+        const before = await store.getRoom(scheduler, 'arena-1');
+        await store.drainRooms(scheduler, ['arena-1'], 'rollout');
+        await store.drainRooms(scheduler, ['arena-2'], 'operator');
+        const ids = ['arena-1', 'arena-2', 'nobody'];
+        await expect(store.releaseRooms(scheduler, ids, 'scale_down')).resolves.toEqual([]);
+        await expect(store.releaseRooms(scheduler, ids, 'rollout')).resolves.toEqual(['arena-1']);
+        expect(await store.getRoom(scheduler, 'arena-1')).toEqual(before);
+        await under.openAllocation(scheduler, 'arena-1');
+        expect(await store.getRoom(scheduler, 'arena-1')).toMatchObject({ status: 'allocated' });
+        expect(await store.recountFleet(scheduler)).toEqual({ repaired: 0 });
+      });
+
+      it('does not take back what an operator wanted meanwhile, nor touches a room that goes', async () => {
+        for (const id of ['arena-1', 'arena-2']) await create(id);
+        await store.drainRooms(scheduler, ['arena-1', 'arena-2'], 'rollout');
+        await store.drainRooms(scheduler, ['arena-1'], 'operator');
+        await store.drainRooms(scheduler, ['arena-1'], 'rollout');
+        await store.terminateRooms(scheduler, ['arena-2'], spare);
+        await expect(store.releaseRooms(scheduler, ['arena-1', 'arena-2'], 'rollout')).resolves.toEqual([]);
+        expect(await store.getRoom(scheduler, 'arena-1')).toMatchObject({ drainReason: 'operator' });
       });
     });
 
@@ -634,8 +763,8 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
         for (const id of ['arena-1', 'arena-2', 'arena-3']) await create(id);
         await streamed('arena-1', 'here');
         await streamed('arena-2', 'there');
-        await store.drainRooms(scheduler, ['arena-1', 'arena-2', 'arena-3', 'nobody']);
-        await store.drainRooms(scheduler, ['arena-1']);
+        await store.drainRooms(scheduler, ['arena-1', 'arena-2', 'arena-3', 'nobody'], 'operator');
+        await store.drainRooms(scheduler, ['arena-1'], 'operator');
         await store.terminateRooms(scheduler, ['arena-1', 'arena-3'], spare);
         await store.terminateRooms(scheduler, ['arena-1'], spare);
         await eventually(() => {
@@ -657,10 +786,32 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
         await streamed('arena-2', 'first');
         await streamed('arena-2', null);
         await streamed('arena-3', 'last');
-        await store.drainRooms(scheduler, ['arena-1', 'arena-2', 'arena-3']);
+        await store.drainRooms(scheduler, ['arena-1', 'arena-2', 'arena-3'], 'operator');
         await eventually(() => expect(last).toHaveLength(1));
         expect(second).toEqual([{ kind: 'room_draining', scheduler, room: 'arena-1' }]);
         expect(first).toEqual([]);
+      });
+
+      it('tell of a drain that is taken back, each time, and only where it is', async () => {
+        const heard = await under.hearNotices('released');
+        await create();
+        await streamed('arena-1', 'released');
+        for (let time = 0; time < 2; time++) {
+          await store.drainRooms(scheduler, ['arena-1'], 'scale_down');
+          for (const reason of ['rollout', 'scale_down', 'scale_down'] as const) {
+            await store.releaseRooms(scheduler, ['arena-1', 'nobody'], reason);
+          }
+        }
+        await store.drainRooms(scheduler, ['arena-1'], 'operator');
+        await store.releaseRooms(scheduler, ['arena-1'], 'scale_down');
+        await store.terminateRooms(scheduler, ['arena-1'], spare);
+        await store.releaseRooms(scheduler, ['arena-1'], 'operator');
+        const [drained, back] = [
+          { kind: 'room_draining', scheduler, room: 'arena-1' },
+          { kind: 'room_drain_canceled', scheduler, room: 'arena-1' },
+        ];
+        const gone = { kind: 'room_terminating', scheduler, room: 'arena-1', reason: 'scale_down' };
+        await eventually(() => expect(heard).toEqual([drained, back, drained, back, drained, gone]));
       });
 
       it('are none of a room that is spared', async () => {
@@ -668,7 +819,7 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
         await roomThatSaid('occupied', 1);
         await store.applyPing({ ...ping('occupied', 1), listener: 'spared' }, oneMatch);
         await store.terminateRooms(scheduler, ['arena-1'], spare);
-        await store.drainRooms(scheduler, ['arena-1']);
+        await store.drainRooms(scheduler, ['arena-1'], 'operator');
         await eventually(() => expect(heard).toHaveLength(1));
         expect(heard).toMatchObject([{ kind: 'room_draining' }]);
       });
@@ -689,7 +840,7 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
         await store.applyPing(ping('occupied', 2), oneMatch);
         await store.applyPing(ping('occupied', 3), oneMatch);
         await store.terminateRooms(scheduler, ['arena-1'], regardless);
-        await store.drainRooms(scheduler, ['arena-1']);
+        await store.drainRooms(scheduler, ['arena-1'], 'operator');
         await store.endRoom(scheduler, 'arena-1', 'deleted');
         await store.endRoom(scheduler, 'arena-1');
         expect(await told()).toEqual([
@@ -1506,6 +1657,26 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
         expect((await earlyEnds()).count).toBe(0);
       });
 
+      it('are told of each version by itself, and within the time that is asked for', async () => {
+        await create();
+        await store.createRoom({ id: 'arena-2', scheduler, version: 'v2.0.0', validation: false });
+        await store.createRoom({ id: 'arena-3', scheduler, version: 'v2.0.0', validation: false });
+        for (const id of ['arena-1', 'arena-2', 'arena-3']) await store.endRoom(scheduler, id, `${id} crashed`);
+        const { failures, earlyEnds } = await store.readFleet(scheduler);
+        expect(earlyEnds).toMatchObject({ count: 3, lastReason: 'arena-3 crashed' });
+        expect([...failures].sort()).toEqual([
+          ['v1.0.0', { count: 1, lastReason: 'arena-1 crashed' }],
+          ['v2.0.0', { count: 2, lastReason: 'arena-3 crashed' }],
+        ]);
+        await sleep(5);
+        const late = await store.readFleet(scheduler, { failureWindowMs: 1 });
+        expect([...late.failures]).toEqual([]);
+        expect(late.earlyEnds.count).toBe(3);
+        const later = await store.readFleet(scheduler, { earlyEndWindowMs: 1 });
+        expect(later.earlyEnds).toMatchObject({ count: 0, notCreated: 0, lastAtMs: null, lastReason: '' });
+        expect([...later.failures.keys()].sort()).toEqual(['v1.0.0', 'v2.0.0']);
+      });
+
       it('are forgotten with their scheduler', async () => {
         await store.applyInstance(instance({ id: 'arena-old', createdAtMs: 1 }), oneMatch, watched);
         await create();
@@ -1514,6 +1685,123 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
         expect(await earlyEnds()).toMatchObject({ count: 1, notCreated: 1, lostSince: 1 });
         await store.deleteScheduler(scheduler);
         expect(await earlyEnds()).toMatchObject({ count: 0, notCreated: 0, lostSince: 0 });
+      });
+    });
+
+    describe('failures', () => {
+      const ofVersions = async () => Object.fromEntries((await store.readFleet(scheduler)).failures);
+      /** A room that was up long ago. */
+      const old = async (id = 'arena-1', changes: Partial<Instance> = {}) => {
+        await store.applyInstance(instance({ id, createdAtMs: Date.now() - 600_000, ...changes }), oneMatch, watched);
+        await store.applyPing(ping('ready', 0, null, id), oneMatch);
+      };
+      const failing = (description: string, changes: Partial<Instance> = {}) =>
+        store.applyInstance(
+          instance({ status: 'error', description, createdAtMs: Date.now() - 600_000, generation: 2, ...changes }),
+          oneMatch,
+          watched,
+        );
+
+      it('count a room whose instance fails whatever its age, and it is no early end', async () => {
+        await old();
+        await failing('CrashLoopBackOff: container "room" ended with code 3');
+        const count1 = { count: 1, lastReason: 'CrashLoopBackOff: container "room" ended with code 3' };
+        expect(await ofVersions()).toEqual({ 'v1.0.0': count1 });
+        expect(await store.readEarlyEnds(scheduler)).toMatchObject({ count: 0, lastAtMs: null });
+      });
+
+      it('count it once, however often its instance fails, and when it is gone too', async () => {
+        await old();
+        await failing('Error');
+        await store.applyInstance(instance({ generation: 3 }), oneMatch, watched);
+        await failing('CrashLoopBackOff', { generation: 4 });
+        await store.applyInstance(instance({ generation: 5 }), oneMatch, watched);
+        await store.endRoom(scheduler, 'arena-1', 'exited with code 3');
+        expect(await ofVersions()).toEqual({ 'v1.0.0': { count: 1, lastReason: 'Error' } });
+      });
+
+      it('count an old room that ends without a word', async () => {
+        await old();
+        await old('arena-2', { version: 'v2.0.0' });
+        await store.endRoom(scheduler, 'arena-1', 'exited with code 3');
+        expect(await ofVersions()).toEqual({ 'v1.0.0': { count: 1, lastReason: 'exited with code 3' } });
+        expect(await store.readEarlyEnds(scheduler)).toMatchObject({ count: 0 });
+      });
+
+      it.each<[string, () => Promise<unknown>]>([
+        ['was asked to end', () => store.terminateRooms(scheduler, ['arena-1'], regardless)],
+        ['said that it ends', () => store.applyPing(ping('terminating'), oneMatch)],
+        ['said that it has ended', () => store.applyPing(ping('terminated'), oneMatch)],
+      ])('leave out a room that %s, whatever becomes of its instance', async (_case, leave) => {
+        await old();
+        await leave();
+        await failing('exited with code 137');
+        await store.endRoom(scheduler, 'arena-1', 'exited with code 137');
+        expect(await ofVersions()).toEqual({});
+      });
+
+      it.each(['PodFailed: Evicted: The node was low on resource: memory', 'PodFailed: NodeShutdown', 'PodUnknown'])(
+        'leave out a room of which is said %j, also a young one, for its version is not to blame',
+        async (description) => {
+          await old();
+          await failing(description);
+          await failing(description, { id: 'arena-2', createdAtMs: Date.now(), status: 'ready' });
+          await failing(description, { id: 'arena-2', createdAtMs: Date.now() });
+          await store.endRoom(scheduler, 'arena-1', description);
+          expect(await ofVersions()).toEqual({});
+          expect(await store.readEarlyEnds(scheduler)).toMatchObject({ count: 1 });
+        },
+      );
+
+      it('leave out a room that somebody else ended, or that is lost out of sight', async () => {
+        for (const id of ['arena-1', 'arena-2', 'arena-3', 'arena-4']) await old(id);
+        const going = instance({ status: 'terminating', description: '', generation: 2 });
+        await store.applyInstance(going, oneMatch, { ...watched, unasked: 'evicted: its node is drained' });
+        await store.endRoom(scheduler, 'arena-1', '', 'evicted: its node is drained');
+        await store.endRoom(scheduler, 'arena-2', '', 'deleted by someone else');
+        await store.endRoom(scheduler, 'arena-3', 'disowned: a label was taken off', '', { mayComeBack: true });
+        await store.endRoom(scheduler, 'arena-4', 'evicted: its node is gone');
+        expect(await ofVersions()).toEqual({});
+      });
+
+      it('count what ends early without an instance that failed: what could not be made, or never came up', async () => {
+        await create();
+        await store.endRoom(scheduler, 'arena-1', 'no port is left');
+        await create('arena-2');
+        await store.applyInstance(instance({ id: 'arena-2', createdAtMs: 1 }), oneMatch, watched);
+        const late = { reason: 'expired_room', failedBecause: 'it did not ping' };
+        await store.terminateRooms(scheduler, ['arena-2'], late);
+        await store.endRoom(scheduler, 'arena-2');
+        // One that was up before is not late.
+        await old('arena-3');
+        await store.terminateRooms(scheduler, ['arena-3'], late);
+        expect(await ofVersions()).toEqual({ 'v1.0.0': { count: 2, lastReason: 'it did not ping' } });
+      });
+
+      it('leave out validation rooms', async () => {
+        await old('arena-1', { validation: true });
+        await failing('Error', { validation: true });
+        await create('arena-2', true);
+        await store.endRoom(scheduler, 'arena-2', 'exited with code 1');
+        expect(await ofVersions()).toEqual({});
+      });
+
+      it('are remembered for an hour', async () => {
+        await old();
+        await old('arena-2');
+        await store.endRoom(scheduler, 'arena-1', 'exited with code 3');
+        await under.passTime(3_599_000);
+        const anHour = { failureWindowMs: 3_600_000 };
+        expect((await store.readFleet(scheduler, anHour)).failures.get('v1.0.0')).toMatchObject({ count: 1 });
+        await under.passTime(2_000);
+        expect([...(await store.readFleet(scheduler, anHour)).failures]).toEqual([]);
+      });
+
+      it('are forgotten with their scheduler', async () => {
+        await old();
+        await store.endRoom(scheduler, 'arena-1', 'exited with code 3');
+        await store.deleteScheduler(scheduler);
+        expect(await ofVersions()).toEqual({});
       });
     });
 

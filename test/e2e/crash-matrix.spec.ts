@@ -24,8 +24,14 @@ const boundaries: Boundary[] = executors
     ),
   );
 
+/** Where it matters what a health cycle is about to do; that one is claimed is the same whatever it does. */
+const stepsOfCycles = ['plan', 'mark rooms', 'ended'];
+
 /** Long enough for as many deaths in a row as the longest scenario has, on a machine that does other things besides. */
 const patience = { timeoutMs: 130_000, everyMs: 200 };
+
+/** A room that never reports has expired after a while, however slow the machine is that day: here none is to. */
+const roomsThatNeverReport = { MAESTRO_SERVICES_ROOMMANAGER_ROOMINITIALIZATIONTIMEOUTMILLIS: '3600000' };
 
 interface CancelPoint {
   definition: OperationDefinition;
@@ -40,6 +46,8 @@ interface Scenario {
   dying: OperationDefinition[];
   /** Not at the way forward, which another scenario walks: only where it is canceled or fails, and from there on. */
   onlyTurningBack?: true;
+  /** Only at these steps: where another scenario walks the others. */
+  steps?: readonly string[];
   /** Only on this side of each step: halves a long row of deaths. */
   edge?: 'before' | 'after';
   /** When the worker died there, the operation is canceled. */
@@ -125,6 +133,40 @@ const scenarios: Record<string, Scenario> = {
         'add_rooms finished',
         'remove_rooms finished',
       ]);
+    },
+  },
+  'rooms are claimed, and no more than were too many, whoever dies at the cycle': {
+    scheduler: 'claimed',
+    dying: ['health_controller'],
+    steps: stepsOfCycles,
+    story: async (scheduler) => {
+      await scheduler.createdWithRooms({ roomsReplicas: 3 });
+      await scheduler.armed();
+      const before = scheduler.roomIds();
+      await scheduler.shrink(1);
+      await eventually(() => expect(scheduler.roomIds()).toHaveLength(1), patience);
+      await scheduler.quiet();
+      const [left] = scheduler.roomIds();
+      expect(before).toContain(left);
+      expect((await scheduler.visible()).filter((line) => line.startsWith('add_rooms'))).toEqual([
+        'add_rooms finished',
+      ]);
+    },
+  },
+  'rooms of an older version are replaced, whoever dies at the cycle': {
+    scheduler: 'replaced',
+    dying: ['health_controller'],
+    steps: stepsOfCycles,
+    story: async (scheduler) => {
+      await scheduler.createdWithRooms({ roomsReplicas: 2 });
+      await scheduler.armed();
+      const change = await scheduler.ended(await scheduler.newVersion(eagerRoom, { roomsReplicas: 2 }));
+      expect(change.status).toBe('finished');
+      await eventually(
+        () => expect(scheduler.rooms().map(({ version }) => version)).toEqual(['v2.0.0', 'v2.0.0']),
+        patience,
+      );
+      await scheduler.quiet();
     },
   },
   'a scheduler is deleted with its rooms, deaths before steps': {
@@ -285,7 +327,7 @@ class Scheduler {
 
   /** From here on its workers die. Before: in stories that begin with another scheduler's work. */
   async armed(): Promise<void> {
-    const { dying, edge, onlyTurningBack, cancelAt } = this.scenario;
+    const { dying, steps, edge, onlyTurningBack, cancelAt } = this.scenario;
     const isCancelPoint = (boundary: Boundary): boolean =>
       cancelAt !== undefined &&
       boundary.definition === cancelAt.definition &&
@@ -295,6 +337,7 @@ class Scheduler {
     const chosen = boundaries.filter(
       (boundary) =>
         dying.includes(boundary.definition) &&
+        (steps === undefined || steps.includes(boundary.step)) &&
         (edge === undefined || boundary.edge === edge) &&
         (!onlyTurningBack || turningBack(boundary.step) || isCancelPoint(boundary)),
     );
@@ -327,8 +370,8 @@ class Scheduler {
     expect(this.roomIds()).toHaveLength(roomsReplicas);
   }
 
-  newVersion(command: string[]): Promise<string> {
-    return this.order('POST', schedulerRequest(this.name, { roomsReplicas: 1, command, firstPort: this.firstPort }));
+  newVersion(command: string[], { roomsReplicas }: { roomsReplicas: number } = { roomsReplicas: 1 }): Promise<string> {
+    return this.order('POST', schedulerRequest(this.name, { roomsReplicas, command, firstPort: this.firstPort }));
   }
 
   async shrink(roomsReplicas: number): Promise<void> {
@@ -442,7 +485,7 @@ describe('when workers are killed at every step', () => {
       join(place, '_scheduler.json'),
       JSON.stringify({ name: 'refused', owner: 'another', deleting: false }),
     );
-    workers = await cluster.startWorkers(3, { ...hastyTimes, ...traps.environment });
+    workers = await cluster.startWorkers(3, { ...hastyTimes, ...roomsThatNeverReport, ...traps.environment });
     for (const [index, [title, scenario]] of Object.entries(scenarios).entries()) {
       const scheduler = new Scheduler(scenario, index);
       schedulers.set(title, scheduler);

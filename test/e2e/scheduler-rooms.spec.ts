@@ -1,4 +1,3 @@
-import { createSocket } from 'node:dgram';
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { eventually } from '../support/eventually';
@@ -10,6 +9,7 @@ import {
   temporaryStateDirectory,
   type Ports,
 } from '../support/maestro-process';
+import { Player } from '../support/player';
 
 const sample = JSON.parse(readFileSync(resolve(__dirname, '../../examples/schedulers/arena.json'), 'utf8')) as {
   spec: { containers: object[] };
@@ -20,27 +20,6 @@ interface RoomView {
   status: string;
   draining: boolean;
   ports: { port: number }[];
-}
-
-/** Somebody who plays in a sample room, and whom it hears as long as he stays. */
-class Player {
-  private readonly socket = createSocket('udp4');
-  private readonly timer: NodeJS.Timeout;
-
-  constructor(private readonly port: number) {
-    this.say('join ann');
-    // The first datagram may be lost, and who says nothing is taken for gone; in the game already, joining again is no harm.
-    this.timer = setInterval(() => this.say('join ann'), 500);
-  }
-
-  leave(): void {
-    clearInterval(this.timer);
-    this.socket.send('leave', this.port, '127.0.0.1', () => this.socket.close());
-  }
-
-  private say(text: string): void {
-    this.socket.send(text, this.port, '127.0.0.1', () => undefined);
-  }
 }
 
 /** An operator looks at the rooms of a fleet, and takes some of them out, with real rooms and a player in them. */

@@ -37,6 +37,7 @@ describe('versions of a scheduler', () => {
       MAESTRO_SERVICES_OPERATIONMANAGER_OPERATIONLEASETTLMILLIS: '1500',
       MAESTRO_WORKERS_SWEEPINTERVAL: '300ms',
       MAESTRO_SERVICES_ROOMMANAGER_ROOMVALIDATIONTIMEOUTMILLIS: '120000',
+      MAESTRO_SERVICES_ROOMMANAGER_ROOMDRAINCONFIRMMILLIS: '500',
     }).ready();
 
   beforeAll(async () => {
@@ -148,6 +149,11 @@ describe('versions of a scheduler', () => {
     await ended(await order('POST', changed('two')));
     await becomes('v3.0.0');
     expect(await versions()).toEqual(['v3.0.0', 'v1.2.0', 'v2.0.0', 'v1.1.0', 'v1.0.0']);
+    // Rooms of the versions before make room for it.
+    await eventually(
+      () => expect(roomRecords(state.path, 'arena').map(({ version }) => version)).toEqual(Array(3).fill('v3.0.0')),
+      { timeoutMs: 60_000 },
+    );
     await eventually(async () => expect(await roomsReady()).toBe(3), { timeoutMs: 20_000 });
   }, 150_000);
 

@@ -1,13 +1,17 @@
+import { HttpDesiredRoomsWebhook } from '../../src/adapters/http-webhook/http-desired-rooms-webhook';
 import { PostgresOperationStore } from '../../src/adapters/postgres/postgres-operation-store';
 import { DomainError } from '../../src/domain/errors';
 import type { Operation, OperationDefinition, OperationInputs } from '../../src/domain/operation/operation';
 import type { Instance } from '../../src/domain/room/room';
+import type { DesiredRoomsWebhook } from '../../src/ports/desired-rooms-webhook';
 import type { HeldOperation, OperationStore } from '../../src/ports/operation-store';
 import type { HostPortReservations } from '../../src/ports/host-port-reservations';
 import type { RoomStore } from '../../src/ports/room-store';
 import type { InstanceSpec } from '../../src/ports/runtime';
 import { aSchedulerDefinition } from '../support/a-scheduler-definition';
 import { eventually } from '../support/eventually';
+import { FakeDesiredRoomsWebhook } from '../support/fake-desired-rooms-webhook';
+import { FakeHealthRecords } from '../support/fake-health-records';
 import { FakeRuntime } from '../support/fake-runtime';
 import {
   hearFleet,
@@ -650,7 +654,7 @@ describe('remove_rooms', () => {
   it('leaves a room alone that was drained, and reports a match all the same', async () => {
     await created();
     const [id] = await fleetOf(1);
-    await rooms.drainRooms(name, [id!]);
+    await rooms.drainRooms(name, [id!], 'operator');
     await occupy(id!);
     const operation = await run('remove_rooms', { amount: 1, roomIds: [id!], reason: 'drained' });
     expect(await history(operation)).toContain(`left alone, a match runs there: [${id}]`);
@@ -1182,13 +1186,465 @@ describe('a health cycle', () => {
     expect(await instanceIds()).not.toContain(dead);
   });
 
-  it('removes what is too much, and remembers when', async () => {
+  /** As one ping interval later, with everybody heard once more. */
+  const oneIntervalLater = async (): Promise<void> => {
+    await redis.passTime(roomLimits.drainConfirmMs);
+    await rooms.markHearing(100 * minuteMs);
+    await hearFleet(rooms, runtime, name);
+  };
+  const lookAndWork = async (): Promise<void> => {
+    await worker.healthCycle.look(name);
+    await worker.runner.drain(name);
+  };
+  const claimed = async (): Promise<string[]> =>
+    (await rooms.readFleet(name)).rooms.filter(({ drainReason }) => drainReason === 'scale_down').map(({ id }) => id);
+  const downscaledAt = async () => (await worker.schedulers.getScheduler(name)).lastDownscaleAt;
+  const bufferOfFive = ({ cooldown }: { cooldown: number }) => ({
+    enabled: true,
+    min: 1,
+    max: 500,
+    cooldown,
+    policy: { type: 'fixedBuffer', parameters: { fixedBuffer: { amount: 5 } } },
+  });
+  const lastOf = async (definition: OperationDefinition): Promise<Operation> =>
+    (await operationsOf('final')).findLast((operation) => operation.definition === definition)!;
+
+  it('claims what is too much, remembers when, and removes what is still empty one ping interval later', async () => {
     await created({ roomsReplicas: 2 });
     await fleetOf(5);
+    await lookAndWork();
+    expect(await instanceIds()).toHaveLength(5);
+    const going = await claimed();
+    expect(going).toHaveLength(3);
+    const at = await downscaledAt();
+    expect(at).not.toBeNull();
+    const claim = await lastOf('health_controller');
+    expect(claim.input).toEqual({ tookAction: true });
+    expect(await history(claim)).toContainEqual(
+      expect.stringMatching(/^3 rooms too many, they go if they are still empty one ping interval later: \[.*\]$/),
+    );
+    expect(worker.wakeUps.rings).toContainEqual({ kind: 'health', scheduler: name, delayMs: 0 });
+    worker.wakeUps.rings.length = 0;
+    await lookAndWork();
+    expect(await instanceIds()).toHaveLength(5);
+    const [{ delayMs = 0 } = {}] = worker.wakeUps.rings;
+    expect([delayMs > 0, delayMs <= roomLimits.drainConfirmMs]).toEqual([true, true]);
+
+    await oneIntervalLater();
+    await lookAndWork();
+    const removal = await lastOf('remove_rooms');
+    expect(removal).toMatchObject({
+      status: 'finished',
+      input: { amount: 3, reason: 'scale_down' },
+      reason: '3 rooms were too many, and are empty still',
+    });
+    expect(removal.input).toMatchObject({ roomIds: expect.arrayContaining(going) });
+    expect(await history(await lastOf('health_controller'))).toContain(
+      `created operation (id: ${removal.id}) to remove 3 rooms.`,
+    );
+    expect(await downscaledAt()).toEqual(at);
     await converge();
     expect(await ready()).toBe(2);
     expect(await instanceIds()).toHaveLength(2);
-    expect((await worker.schedulers.getScheduler(name)).lastDownscaleAt).not.toBeNull();
+  });
+
+  it('leaves a claimed room alone in which a match began, and takes its claim back', async () => {
+    await created({ roomsReplicas: 2 });
+    await fleetOf(4);
+    await lookAndWork();
+    const [kept, other] = await claimed();
+    await oneIntervalLater();
+    await occupy(kept!);
+    await lookAndWork();
+    expect((await lastOf('remove_rooms')).input).toMatchObject({ roomIds: [other] });
+    expect(await rooms.getRoom(name, kept!)).toMatchObject({ status: 'occupied', drainingSinceMs: null });
+    expect(await history(await lastOf('health_controller'))).toContain(
+      `1 room stays after all: it is wanted again, or a match began there: [${kept}]`,
+    );
+    expect(await instanceIds()).toContain(kept);
+  });
+
+  it('spares a claimed room whose match begins after its removal was ordered', async () => {
+    await created({ roomsReplicas: 2 });
+    await fleetOf(3);
+    await lookAndWork();
+    const [late] = await claimed();
+    await oneIntervalLater();
+    const justBefore = Object.assign(Object.create(rooms) as RoomStore, {
+      terminateRooms: async (...args: Parameters<RoomStore['terminateRooms']>) => {
+        await occupy(late!);
+        return rooms.terminateRooms(...args);
+      },
+    });
+    worker = openFleetWorker({ stores: postgres, rooms: justBefore, hostPorts, runtime });
+    await lookAndWork();
+    expect(await history(await lastOf('remove_rooms'))).toContain(`left alone, a match runs there: [${late}]`);
+    expect(await instanceIds()).toContain(late);
+  });
+
+  it('claims no room of a fleet whose rooms all have matches, and remembers no scale-down', async () => {
+    await created({ roomsReplicas: 1 });
+    for (const id of await fleetOf(3)) await occupy(id);
+    await lookAndWork();
+    expect(await claimed()).toEqual([]);
+    expect(await downscaledAt()).toBeNull();
+    expect(await operationsOf('pending')).toEqual([]);
+  });
+
+  it('wants a claimed room back before it starts another', async () => {
+    await created({ roomsReplicas: 2 });
+    const all = await fleetOf(3);
+    await lookAndWork();
+    const [going] = await claimed();
+    const dead = all.find((id) => id !== going)!;
+    runtime.kill(dead);
+    await hearFleet(rooms, runtime, name);
+    await lookAndWork();
+    expect(await claimed()).toEqual([]);
+    expect((await instanceIds()).sort()).toEqual(all.filter((id) => id !== dead).sort());
+  });
+
+  it('remembers a scale-down whose worker died right after it had claimed the rooms', async () => {
+    await created({ roomsReplicas: 1 });
+    await fleetOf(3);
+    const dying = Object.assign(Object.create(rooms) as RoomStore, {
+      drainRooms: async (...args: Parameters<RoomStore['drainRooms']>) => {
+        await rooms.drainRooms(...args);
+        throw new DomainError('unavailable', 'room_store.unavailable', 'the answer was lost');
+      },
+    });
+    await openFleetWorker({ stores: postgres, rooms: dying, hostPorts, runtime }).healthCycle.look(name);
+    const interrupted = openFleetWorker({ stores: postgres, rooms: dying, hostPorts, runtime });
+    await interrupted.runner.drain(name);
+    expect(await claimed()).toHaveLength(2);
+    expect(await downscaledAt()).toBeNull();
+    await eventually(async () => {
+      await worker.runner.drain(name);
+      expect(await downscaledAt()).not.toBeNull();
+    });
+    expect(await claimed()).toHaveLength(2);
+    expect(await operationsOf('active')).toEqual([]);
+    expect(await history(await lastOf('health_controller'))).toContain(
+      '2 rooms had been claimed when it was interrupted',
+    );
+  });
+
+  it('keeps to the cooldown that it began when it is resumed after it had claimed the rooms', async () => {
+    await created({ roomsReplicas: 1, autoscaling: bufferOfFive({ cooldown: 3600 }) });
+    await fleetOf(120);
+    await worker.healthCycle.look(name);
+    const dying = Object.assign(Object.create(rooms) as RoomStore, {
+      drainRooms: async (...args: Parameters<RoomStore['drainRooms']>) => {
+        await rooms.drainRooms(...args);
+        throw new DomainError('unavailable', 'room_store.unavailable', 'the answer was lost');
+      },
+    });
+    await openFleetWorker({ stores: postgres, rooms: dying, hostPorts, runtime }).runner.drain(name);
+    const before = await claimed();
+    // What one cycle may claim; many more are too many.
+    expect(before).toHaveLength(50);
+    await eventually(async () => {
+      await worker.runner.drain(name);
+      expect(await postgres.operations.isBusy(name)).toBe(false);
+    });
+    expect(await downscaledAt()).not.toBeNull();
+    expect(await claimed()).toEqual(before);
+  });
+
+  it('has the fleet looked at when its worker marked rooms and was not the one who holds it any more', async () => {
+    await created({ roomsReplicas: 1 });
+    await fleetOf(3);
+    await worker.healthCycle.look(name);
+    const late = Object.assign(Object.create(rooms) as RoomStore, {
+      drainRooms: async (...args: Parameters<RoomStore['drainRooms']>) => {
+        await postgres.sql(
+          `UPDATE maestro.operations SET fencing_token = nextval('maestro.fencing_tokens'), lease_expires_at = now()
+            WHERE status = 'in_progress'`,
+        );
+        return rooms.drainRooms(...args);
+      },
+    });
+    const stale = openFleetWorker({ stores: postgres, rooms: late, hostPorts, runtime });
+    await stale.runner.drain(name);
+    expect(await claimed()).toHaveLength(2);
+    expect(await downscaledAt()).toBeNull();
+    expect(stale.wakeUps.rings).toContainEqual({ kind: 'health', scheduler: name, delayMs: 0 });
+  });
+
+  it('removes a draining room in spite of its match when the deadline that the scheduler states is over', async () => {
+    await created({ roomsReplicas: 1, extensions: { drain: { deadlineSeconds: 60 } } });
+    const [late] = await fleetOf(1);
+    await occupy(late!);
+    await rooms.drainRooms(name, [late!], 'operator');
+    await converge();
+    await occupy(late!);
+    await redis.passTime(minuteMs);
+    await rooms.markHearing(100 * minuteMs);
+    await occupy(late!);
+    await lookAndWork();
+    const removal = await lastOf('remove_rooms');
+    expect(removal).toMatchObject({
+      input: { roomIds: [late], reason: 'drain_deadline' },
+      reason: '1 room drained for longer than the scheduler allows, whatever runs there',
+    });
+    expect(await history(removal)).toContain(
+      'the drain deadline that the scheduler states was over, so no match kept a room',
+    );
+    expect((await rooms.getRoom(name, late!))?.status).toBe('terminating');
+  });
+
+  describe('of a scheduler whose automation is paused', () => {
+    it('does nothing, says so, and goes on when it is resumed', async () => {
+      await created({ roomsReplicas: 2 });
+      await worker.automation.pauseAutomation(name, { by: 'ann', reason: 'a fair' });
+      expect(worker.wakeUps.rings).toEqual([{ kind: 'health', scheduler: name, delayMs: 0 }]);
+      await lookAndWork();
+      expect(await operationsOf('pending')).toEqual([]);
+      expect(await instanceIds()).toEqual([]);
+      expect(await worker.records.read(name)).toMatchObject({
+        desired: 2,
+        actions: [],
+        blockedBy: [{ code: 'paused', detail: expect.stringContaining('by ann: a fair') }],
+      });
+      worker.wakeUps.rings.length = 0;
+      await worker.automation.resumeAutomation(name);
+      expect(worker.wakeUps.rings).toEqual([{ kind: 'health', scheduler: name, delayMs: 0 }]);
+      await lookAndWork();
+      expect(await instanceIds()).toHaveLength(2);
+    });
+
+    it('does not act on what was ordered before the pause', async () => {
+      await created({ roomsReplicas: 2 });
+      await worker.healthCycle.look(name);
+      await worker.automation.pauseAutomation(name, { by: 'ann', reason: '' });
+      await worker.runner.drain(name);
+      expect(await instanceIds()).toEqual([]);
+    });
+
+    it('is none that nobody knows, nor one for a reason that is a story', async () => {
+      await expect(worker.automation.resumeAutomation('nobody')).rejects.toMatchObject({ code: 'scheduler.not_found' });
+      await created();
+      const pause = worker.automation.pauseAutomation(name, { by: 'ann', reason: 'x'.repeat(501) });
+      await expect(pause).rejects.toMatchObject({ code: 'automation.invalid_reason' });
+      expect(await worker.automation.findPause(name)).toBeNull();
+    });
+  });
+
+  describe('leaves a record of what it saw, decided and why', () => {
+    it('of what it does', async () => {
+      await created({ roomsReplicas: 4 });
+      await fleetOf(1);
+      await worker.healthCycle.look(name);
+      expect(await worker.records.read(name)).toMatchObject({
+        version: 'v1.0.0',
+        inputs: { available: 1, roomsReplicas: 4, counts: { rooms: { ready: 1 } }, replacedVersions: [] },
+        desired: 4,
+        formula: 'roomsReplicas = 4',
+        actions: [{ action: 'add', amount: 3, roomIds: [] }],
+        blockedBy: [],
+      });
+    });
+
+    it('of rooms that refused what it wanted, which is no action', async () => {
+      await created({ roomsReplicas: 1 });
+      const all = await fleetOf(3);
+      await worker.healthCycle.look(name);
+      // Between the facts and the mark.
+      const late = Object.assign(Object.create(rooms) as RoomStore, {
+        drainRooms: async (...args: Parameters<RoomStore['drainRooms']>) => {
+          for (const id of all) await occupy(id);
+          return rooms.drainRooms(...args);
+        },
+      });
+      const worker2 = openFleetWorker({ stores: postgres, rooms: late, hostPorts, runtime });
+      await worker2.runner.drain(name);
+      expect(await claimed()).toEqual([]);
+      expect(await downscaledAt()).toBeNull();
+      expect(await worker2.records.read(name)).toMatchObject({ actions: [] });
+      expect(await operationsOf('pending')).toEqual([]);
+      expect((await operationsOf('final')).map(({ definition }) => definition)).not.toContain('health_controller');
+    });
+
+    it('when it does nothing, and while the room state is being rebuilt', async () => {
+      await created({ roomsReplicas: 1 });
+      await converge();
+      await worker.healthCycle.look(name);
+      expect(await worker.records.read(name)).toMatchObject({ desired: 1, actions: [], blockedBy: [] });
+      await redis.loseEverything();
+      await worker.healthCycle.look(name);
+      expect(await worker.records.read(name)).toMatchObject({
+        desired: null,
+        inputs: { counts: null, available: null },
+        blockedBy: [{ code: 'rebuilding' }],
+        nextLookAtMs: expect.any(Number),
+      });
+    });
+
+    it('that no other scheduler of the same name goes by, when its look was late', async () => {
+      let goOn = (): void => undefined;
+      const held = new Promise<void>((resolve) => (goOn = resolve));
+      const webhook = new FakeDesiredRoomsWebhook();
+      const url = 'https://forecast.example.com/rooms';
+      webhook.setConduct(url, { desired: 9 });
+      const records = new FakeHealthRecords();
+      const heldRecords = Object.assign(Object.create(records) as FakeHealthRecords, {
+        write: async (...args: Parameters<FakeHealthRecords['write']>) => {
+          await held;
+          return records.write(...args);
+        },
+      });
+      const late = openFleetWorker({ stores: postgres, rooms, hostPorts, runtime, records: heldRecords, webhook });
+      worker = openFleetWorker({ stores: postgres, rooms, hostPorts, runtime, records });
+      const definition = {
+        roomsReplicas: 2,
+        autoscaling: { ...bufferOfFive({ cooldown: 0 }), policy: { type: 'webhook', parameters: {} } },
+        extensions: {
+          autoscaling: {
+            webhook: { url, timeoutMs: 30_000, maxAnswerAgeSeconds: 3600 },
+            scaleDownStabilizationSeconds: 3600,
+          },
+        },
+      };
+      await created(definition);
+      const look = late.healthCycle.look(name);
+      await eventually(() => expect(webhook.asked).toHaveLength(1));
+      await worker.schedulers.deleteScheduler(name);
+      await worker.runner.drain(name);
+      await created(definition);
+      goOn();
+      await look;
+      expect(await records.read(name)).toMatchObject({ desired: 9 });
+      // Nobody answers this one: it has its replicas, and nothing that a predecessor heard or wanted.
+      await lookAndWork();
+      expect(await records.read(name)).toMatchObject({ desired: 2, memory: { webhookAnswers: {} } });
+    });
+
+    it('and heals the fleet also when another release left a record of another shape', async () => {
+      const records = new FakeHealthRecords();
+      worker = openFleetWorker({ stores: postgres, rooms, hostPorts, runtime, records });
+      await created({ roomsReplicas: 2 });
+      records.leave(name, '{}');
+      await lookAndWork();
+      expect(await instanceIds()).toHaveLength(2);
+      expect(await records.read(name)).toMatchObject({ desired: 2 });
+    });
+
+    it('and heals the fleet also when records can be neither read nor written', async () => {
+      const records = new FakeHealthRecords();
+      records.read = () => Promise.reject(new Error('broken'));
+      records.write = () => Promise.reject(new Error('broken'));
+      worker = openFleetWorker({ stores: postgres, rooms, hostPorts, runtime, records });
+      await created({ roomsReplicas: 2 });
+      await lookAndWork();
+      expect(await instanceIds()).toHaveLength(2);
+    });
+  });
+
+  describe('by a webhook', () => {
+    const url = 'https://forecast.example.com/rooms';
+    const asked = (webhook: FakeDesiredRoomsWebhook) => webhook.asked.map(({ question }) => question);
+    const open = async (changes: { url?: string; timeoutMs?: number } = {}, asking?: DesiredRoomsWebhook) => {
+      const webhook = new FakeDesiredRoomsWebhook();
+      worker = openFleetWorker({ stores: postgres, rooms, hostPorts, runtime, webhook: asking ?? webhook });
+      await created({
+        roomsReplicas: 1,
+        autoscaling: { enabled: true, min: 1, max: 10, cooldown: 0, policy: { type: 'webhook', parameters: {} } },
+        extensions: { autoscaling: { webhook: { url, timeoutMs: 50, maxAnswerAgeSeconds: 60, ...changes } } },
+      });
+      return webhook;
+    };
+
+    it('asks once for the look and its operation, with the fleet as it stands', async () => {
+      const webhook = await open();
+      webhook.setConduct(url, { desired: 4 });
+      await lookAndWork();
+      expect(await instanceIds()).toHaveLength(4);
+      expect(asked(webhook)).toEqual([
+        {
+          scheduler: name,
+          version: 'v1.0.0',
+          counts: expect.objectContaining({ runningMatches: 0 }),
+          maxMatches: 1,
+          roomsReplicas: 1,
+          min: 1,
+          max: 10,
+          lastDesired: null,
+        },
+      ]);
+      await converge();
+      expect(asked(webhook).at(-1)).toMatchObject({ counts: { rooms: { ready: 4 } }, lastDesired: 4 });
+    });
+
+    it('goes by its last answer while it is silent, and by the replicas when that is too old', async () => {
+      const webhook = await open();
+      webhook.setConduct(url, { desired: 3 });
+      await converge();
+      expect(await ready()).toBe(3);
+      webhook.setConduct(url, 'never answers');
+      await worker.healthCycle.look(name);
+      const silent = (await worker.records.read(name))!;
+      expect(silent).toMatchObject({ desired: 3, formula: expect.stringMatching(/answered at .* = 3$/) });
+      expect(silent.notes).toEqual([
+        expect.stringMatching(/failed at .*: Pretended: deadline_exceeded\. It is asked again at .* holds until /),
+      ]);
+      expect(silent.nextLookAtMs! - silent.seenAtMs).toBeGreaterThan(0);
+      // Not asked again at once, and told alike.
+      await worker.healthCycle.look(name);
+      const record = (await worker.records.read(name))!;
+      expect(record).toMatchObject({
+        desired: 3,
+        formula: silent.formula,
+        notes: silent.notes,
+        nextLookAtMs: silent.nextLookAtMs,
+      });
+      const calls = 'maestro_worker_autoscaling_webhook_calls_total{scheduler="arena",outcome="deadline_exceeded"}';
+      expect(await worker.registry.metrics()).toContain(`${calls} 1`);
+      const answer = record.memory.webhookAnswers[url]!;
+      const old = { ...answer, atMs: answer.atMs - 2 * minuteMs };
+      await worker.records.write(name, { ...record, memory: { ...record.memory, webhookAnswers: { [url]: old } } });
+      await worker.healthCycle.look(name);
+      expect(await worker.records.read(name)).toMatchObject({ desired: 1 });
+    });
+
+    it('replaces a room that died while a question is on its way, and takes the answer when it comes', async () => {
+      const webhook = await open({ timeoutMs: 30_000 });
+      webhook.setConduct(url, { desired: 3 });
+      await converge();
+      webhook.setConduct(url, 'never answers');
+      const [dead] = await instanceIds();
+      runtime.end(dead!);
+      await hearFleet(rooms, runtime, name);
+      await lookAndWork();
+      expect(await instanceIds()).toHaveLength(3);
+      const { desired, notes } = (await worker.records.read(name))!;
+      expect({ desired, notes }).toEqual({
+        desired: 3,
+        notes: [expect.stringMatching(/was asked at .* goes on without it; .* Its last answer, 3 at .* holds until/)],
+      });
+      const { length } = webhook.asked;
+      worker.wakeUps.rings.length = 0;
+      webhook.answerAtLast(url, { desired: 5 });
+      await eventually(() => expect(worker.wakeUps.rings).toContainEqual(expect.objectContaining({ kind: 'health' })));
+      await worker.healthCycle.look(name);
+      expect(await worker.records.read(name)).toMatchObject({ desired: 5, notes: [] });
+      expect(webhook.asked).toHaveLength(length);
+    });
+
+    it('says why it cannot ask where nobody is to be asked, and which setting allows it', async () => {
+      const guarded = 'http://169.254.169.254/latest/meta-data?token=secret';
+      await open({ url: guarded }, new HttpDesiredRoomsWebhook({ allowGuardedAddresses: false }));
+      await worker.healthCycle.look(name);
+      const record = (await worker.records.read(name))!;
+      expect(record).toMatchObject({
+        desired: 1,
+        notes: [
+          expect.stringMatching(
+            /^The webhook 169\.254\.169\.254\/latest\/meta-data says nothing: .*autoscaling\.webhook\.allowGuardedAddresses allows it\. It is asked again at /,
+          ),
+        ],
+      });
+      expect(JSON.stringify(record.notes)).not.toContain('secret');
+    });
   });
 
   it('replaces a room that has been silent for too long', async () => {
@@ -1218,7 +1674,7 @@ describe('a health cycle', () => {
     await rooms.markHearing(24 * 60 * minuteMs);
     const [leaving] = await instanceIds();
     await occupy(leaving!);
-    await rooms.drainRooms(name, [leaving!]);
+    await rooms.drainRooms(name, [leaving!], 'operator');
     await worker.healthCycle.look(name);
     await worker.runner.drain(name);
     for (const { id, status } of await runtime.listInstances(name)) if (status === 'pending') runtime.markReady(id);

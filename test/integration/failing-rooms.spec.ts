@@ -73,7 +73,7 @@ describe('a fleet whose image cannot be pulled', () => {
     const beginning = await pass(beforeTheFirstIsRemovedMs, fail);
     expect(beginning).toEqual({ most: 2 * wanted, made: 2 * wanted });
     expect(await held()).toMatch(/ 1$/);
-    const blocks = worker.log.lines.filter(({ fields }) => fields['blocked_by'] === 'start_back_off');
+    const blocks = worker.log.lines.filter(({ fields }) => fields['blocked_by'] === 'breaker');
     expect(blocks.at(-1)?.message).toContain(
       `because: ${noImage}; 20 failed rooms keep their places until they are removed`,
     );
@@ -100,7 +100,7 @@ describe('a fleet whose image cannot be pulled', () => {
     expect(await shownStates()).toEqual(['in-sync', 'in-sync', 'in-sync']);
     expect((await pass(30_000, fail)).made).toBe(0);
     const told = worker.log.lines.filter(
-      ({ fields, level }) => fields['blocked_by'] === 'start_back_off' && level !== 'debug',
+      ({ fields, level }) => fields['blocked_by'] === 'breaker' && level !== 'debug',
     );
     expect(told.map(({ level }) => level)).toEqual(['warn', 'info']);
     expect(await runtime.listInstances(name)).toHaveLength(wanted);
@@ -140,4 +140,18 @@ it('rooms that crash after they came up are slowed as well, and no more of them 
     runtime.report(id, { status: 'error', description: 'PodFailed: container "room" ended with code 3' });
   });
   expect(most).toBe(2 * wanted);
+}, 120_000);
+
+it('a fleet whose rooms keep crashing is tried anew when another version becomes active, which may be the cure', async () => {
+  const crash = (id: string): void => runtime.kill(id, 'exited with code 1');
+  while ((await pass(4 * stepMs, crash)).made > 0);
+  const { definition } = (await postgres.schedulers.getScheduler(name))!;
+  const containers = definition.spec.containers.map((container) => ({ ...container, image: 'arena:2' }));
+  const cure = { ...definition, spec: { ...definition.spec, containers } };
+  await postgres.schedulers.addVersion(name, { version: 'v2.0.0', definition: cure, rollbackVersion: 'v1.0.0' });
+  await postgres.schedulers.activateVersion(name, 'v2.0.0');
+  await pass(2 * stepMs, (id) => runtime.markReady(id));
+  const { rooms } = await redis.store.readFleet(name);
+  expect(rooms.filter(({ version, status }) => version === 'v2.0.0' && status === 'ready')).toHaveLength(wanted);
+  expect(await held()).toMatch(/ 0$/);
 }, 120_000);

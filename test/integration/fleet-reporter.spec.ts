@@ -1,7 +1,12 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Registry } from 'prom-client';
+import { LoadFiles } from '../../src/adapters/load-files/load-files';
 import { PrometheusMetrics } from '../../src/adapters/prometheus/prometheus-metrics';
 import { RedisRoomStore } from '../../src/adapters/redis/redis-room-store';
 import type { FleetCounts } from '../../src/domain/room/room';
+import { parseLoadCurve } from '../../src/domain/simulation/parse-load-curve';
 import { FleetReporter } from '../../src/features/reporting/fleet-reporter';
 import { aSchedulerDefinition } from '../support/a-scheduler-definition';
 import { eventually } from '../support/eventually';
@@ -47,11 +52,11 @@ afterEach(async () => {
   reporters = [];
 });
 
-function startReporter(stores: PostgresStores): Reporter {
+function startReporter(stores: PostgresStores, loads = new LoadFiles(null)): Reporter {
   const log = new RecordedLog();
   const registry = new Registry();
   const metrics = new PrometheusMetrics(registry);
-  const reporter = new FleetReporter(stores.schedulers, rooms, stores.leases, metrics, log, {
+  const reporter = new FleetReporter(stores.schedulers, rooms, stores.leases, loads, metrics, log, {
     owner: `reporter-${reporters.length}`,
     leaseTtlMs: 300,
     intervalMs: 20,
@@ -108,6 +113,31 @@ describe('the reporter of fleets', () => {
         'maestro_worker_fixed_buffer{game="arena",scheduler="fixed"} 7',
       ]);
     });
+  });
+
+  it('records the load of every scheduler, in a file a day that a backtest reads, and nothing where nobody wants it', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'maestro-loads-'));
+    try {
+      await create('one');
+      await create('two');
+      const reporter = startReporter(postgres, new LoadFiles(join(directory, 'loads')));
+      const filesOf = (scheduler: string): string[] =>
+        readdirSync(join(directory, 'loads')).filter((file) => file.startsWith(`${scheduler}-`));
+      const textOf = (scheduler: string): string =>
+        filesOf(scheduler)
+          .map((file) => readFileSync(join(directory, 'loads', file), 'utf8'))
+          .join('');
+      await eventually(() => expect(parseLoadCurve(textOf('two'))[0]).toMatchObject({ matches: 0 }));
+      expect(filesOf('one')[0]).toMatch(/^one-\d{4}-\d{2}-\d{2}\.csv$/);
+      expect(Math.abs(parseLoadCurve(textOf('one')).at(-1)!.atMs - Date.now())).toBeLessThan(60_000);
+      // What cannot be written keeps nobody from the gauges.
+      await reporter.stop();
+      const unwritable = startReporter(postgres, new LoadFiles('/dev/null/loads'));
+      await eventually(async () => expect((await seriesOf(unwritable)).join()).toContain('scheduler="one"'));
+      expect(readdirSync(directory)).toEqual(['loads']);
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
   });
 
   it('drops the series of a scheduler that was deleted', async () => {

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import Ajv, { type ValidateFunction } from 'ajv';
 import * as fc from 'fast-check';
+import { fullExtensions } from '../../src/domain/scheduler/scheduler.fixture';
 import { hostileTexts } from '../support/hostile-values';
 import { startMaestroInProcess, type MaestroInProcess } from '../support/maestro-in-process';
 import {
@@ -25,7 +26,20 @@ const timeLimitMs = 3_000;
 const bodyLimitBytes = 64 * 1024;
 
 /** Code and status of every error that there is: `management.md` 1.3, and what only HTTP can say. 500 and its like are not among them. */
-const errorRows = ['400 3', '400 9', '403 7', '404 5', '408 4', '409 6', '409 10', '413 8', '417 3', '431 8', '501 12'];
+const errorRows = [
+  '400 3',
+  '400 9',
+  '403 7',
+  '404 5',
+  '408 4',
+  '409 6',
+  '409 10',
+  '413 8',
+  '417 3',
+  '429 8',
+  '431 8',
+  '501 12',
+];
 
 interface Request {
   verb: string;
@@ -378,6 +392,7 @@ const sampleRequest = {
   annotations: { a: 'b' },
   labels: { c: 'd' },
   matchAllocation: { maxMatches: 4 },
+  extensions: fullExtensions(),
 };
 
 const samplePatch = {
@@ -394,5 +409,8 @@ const samplePatch = {
   annotations: {},
   labels: { e: 'f' },
   matchAllocation: { maxMatches: 2 },
-  extensions: { clear: ['annotations', 'spec.containers[0].command'] },
+  extensions: {
+    clear: ['annotations', 'spec.containers[0].command', 'extensions.drain'],
+    rollout: fullExtensions().rollout,
+  },
 };

@@ -413,10 +413,12 @@ describe('the sample game room', () => {
       await streamed('ready', 0);
       streams.stream?.send({ message: { case: 'allocated', value: { allocationId: 'a-1' } } });
       streams.stream?.send({ message: { case: 'drain', value: {} } });
+      streams.stream?.send({ message: { case: 'drainCanceled', value: {} } });
       streams.stream?.send({ message: { case: 'shutdown', value: { reason: 'scale_down' } } });
       await eventually(() => {
         expect(output).toContain('Maestro sends players: allocation a-1');
         expect(output).toContain('Maestro sends no new players');
+        expect(output).toContain('Maestro wants the room again');
         expect(output).toContain('Maestro removes the room (scale_down)');
       });
     });

@@ -1,4 +1,4 @@
-import { fromJson, ScalarType } from '@bufbuild/protobuf';
+import { create, fromJson, ScalarType, toBinary } from '@bufbuild/protobuf';
 import type { DescField, JsonObject } from '@bufbuild/protobuf';
 import { status } from '@grpc/grpc-js';
 import type { ServiceError } from '@grpc/grpc-js';
@@ -16,6 +16,7 @@ import { encodeMessage } from '../../src/api/http/protojson';
 import { ManagementApiModule } from '../../src/api/management/management-api.module';
 import { managementGrpcServices } from '../../src/api/management/management-grpc-services';
 import { clearablePaths } from '../../src/domain/scheduler/patch-definition';
+import { fullExtensions } from '../../src/domain/scheduler/scheduler.fixture';
 import { DomainError } from '../../src/domain/errors';
 import type { ErrorKind } from '../../src/domain/errors';
 import { comments } from '../../src/proto/gen/comments';
@@ -24,10 +25,16 @@ import { RoomsService } from '../../src/proto/gen/api/v1/rooms_pb';
 import { file_api_v1_scheduler_messages } from '../../src/proto/gen/api/v1/scheduler_messages_pb';
 import { file_api_v1_schedulers, SchedulersService } from '../../src/proto/gen/api/v1/schedulers_pb';
 import { file_maestro_extensions_v1_patch_scheduler_extensions } from '../../src/proto/gen/maestro/extensions/v1/patch_scheduler_extensions_pb';
+import { file_maestro_extensions_v1_scheduler_extensions } from '../../src/proto/gen/maestro/extensions/v1/scheduler_extensions_pb';
+import { BacktestsService, file_maestro_v1_backtests } from '../../src/proto/gen/maestro/v1/backtests_pb';
 import {
   file_maestro_v1_operation_details,
   OperationDetailsService,
 } from '../../src/proto/gen/maestro/v1/operation_details_pb';
+import {
+  file_maestro_v1_scheduler_automation,
+  SchedulerAutomationService,
+} from '../../src/proto/gen/maestro/v1/scheduler_automation_pb';
 import {
   file_maestro_v1_scheduler_plans,
   SchedulerPlansService,
@@ -47,6 +54,8 @@ const operations = OperationsService.method;
 const plans = SchedulerPlansService.method;
 const details = OperationDetailsService.method;
 const rooms = SchedulerRoomsService.method;
+const automation = SchedulerAutomationService.method;
+const { runBacktest } = BacktestsService.method;
 const loopback = '127.0.0.1';
 
 /** Every kind of field once, with numbers that a 32-bit float cannot hold exactly. */
@@ -111,7 +120,52 @@ const patch: JsonObject = {
   forwarders: [{ name: 'matchmaker' }],
   annotations: { team: '' },
   matchAllocation: {},
-  extensions: { clear: ['labels', 'spec.containers[0].command'] },
+  extensions: {
+    clear: ['labels', 'spec.containers[0].command', 'extensions.autoscaling'],
+    rollout: { failureShare: 0.3 },
+    drain: {},
+  },
+};
+
+const instant = (minutes: number): string => new Date(Date.UTC(2026, 5, 1, 0, minutes)).toISOString();
+const ten = { name: 'ten', scheduler: { roomsReplicas: 10 } } satisfies JsonObject;
+const backtest = {
+  policies: [ten, { name: 'of a file', scheduler: { ...arena, spec: { anything: [1.5, null, true] } } }],
+  load: [
+    { time: instant(0), matches: 8 },
+    { time: instant(60), matches: 12.5 },
+  ],
+} satisfies JsonObject;
+
+/** By the field that is wrong, and its rule: what is changed in the backtest. */
+const wrongBacktests: Record<string, JsonObject> = {
+  'malformed request: field "policies[1].name": must have 1 to 100 characters': {
+    policies: [ten, { ...ten, name: '' }],
+  },
+  'malformed request: field "policies[1].name": another policy is called "ten" too': { policies: [ten, ten] },
+  'malformed request: field "policies[0].scheduler": is required': { policies: [{ name: 'ten' }] },
+  'policies[0].scheduler: it has neither autoscaling nor roomsReplicas': { policies: [{ name: 'a', scheduler: {} }] },
+  'policies[0].scheduler: a scheduler has no field roomReplicas; a policy has autoscaling, roomsReplicas, matchAllocation, maxSurge, extensions':
+    { policies: [{ name: 'a', scheduler: { roomReplicas: 3 } }] },
+  'A backtest needs at least one policy.': { policies: [] },
+  'The backtest is too large: it has 9 policies, and 8 are the most. Use a shorter curve or a longer interval of looks, or `maestro backtest`.':
+    { policies: Array.from({ length: 9 }, (_, index) => ({ ...ten, name: `policy-${index}` })) },
+  'malformed request: field "load": must have at least 2 points, and has 1': {
+    load: [{ time: instant(0), matches: 1 }],
+  },
+  'malformed request: field "load[1].time": is required': { load: [{ time: instant(0) }, { matches: 1 }] },
+  'malformed request: field "load[1].time": must be later than the time of the point before': {
+    load: [{ time: instant(1) }, { time: instant(1) }],
+  },
+  'malformed request: field "load[1].matches": must be a number of at least 0': {
+    load: [{ time: instant(0) }, { time: instant(1), matches: -1 }],
+  },
+  'malformed request: field "load[0].matches": must be a number of at least 0': {
+    load: [{ time: instant(0), matches: 'NaN' }, { time: instant(1) }],
+  },
+  'malformed request: field "startDelaySeconds": must be 1 or greater, and is 0': {
+    startDelaySeconds: 0,
+  },
 };
 
 interface RpcCase {
@@ -141,6 +195,11 @@ const rpcCases: readonly RpcCase[] = [
     rest: 'GET /schedulers/nowhere?version=v2.0.0',
   },
   { method: schedulers.createScheduler, message: { ...arena, name: 'second' }, rest: 'POST /schedulers' },
+  {
+    method: schedulers.createScheduler,
+    message: { ...arena, name: 'extended', extensions: fullExtensions() as JsonObject },
+    rest: 'POST /schedulers',
+  },
   { method: schedulers.createScheduler, message: arena, rest: 'POST /schedulers' },
   { method: schedulers.createScheduler, message: {}, rest: 'POST /schedulers' },
   {
@@ -162,6 +221,18 @@ const rpcCases: readonly RpcCase[] = [
   },
   { method: schedulers.newSchedulerVersion, message: arena, rest: 'POST /schedulers/arena' },
   { method: schedulers.newSchedulerVersion, message: { name: 'arena' }, rest: 'POST /schedulers/arena' },
+  { method: schedulers.newSchedulerVersion, message: { ...arena, extensions: {} }, rest: 'POST /schedulers/arena' },
+  {
+    method: schedulers.newSchedulerVersion,
+    message: { ...arena, extensions: fullExtensions() as JsonObject },
+    rest: 'POST /schedulers/arena',
+  },
+  {
+    method: schedulers.newSchedulerVersion,
+    message: { ...arena, extensions: { autoscaling: { webhook: { url: 'http://a\0' } } } },
+    rest: 'POST /schedulers/arena',
+    code: 3,
+  },
   {
     method: schedulers.newSchedulerVersion,
     message: { ...arena, name: 'busy' },
@@ -369,6 +440,86 @@ const rpcCases: readonly RpcCase[] = [
     rest: 'DELETE /schedulers/nowhere/rooms/arena-1',
     code: 5,
   },
+  ...['arena', 'fresh', 'lost'].flatMap((schedulerName) => [
+    {
+      method: automation.explainScheduler,
+      message: { schedulerName },
+      rest: `GET /schedulers/${schedulerName}/explain`,
+    },
+    { method: automation.getRollout, message: { schedulerName }, rest: `GET /schedulers/${schedulerName}/rollout` },
+  ]),
+  ...[automation.explainScheduler, automation.getRollout].map((method) => ({
+    method,
+    message: { schedulerName: 'nowhere' },
+    rest: `GET /schedulers/nowhere/${method === automation.getRollout ? 'rollout' : 'explain'}`,
+    code: 5,
+  })),
+  {
+    method: automation.explainScheduler,
+    message: { schedulerName: '\0' },
+    rest: 'GET /schedulers/%00/explain',
+    code: 3,
+  },
+  {
+    method: automation.pauseAutomation,
+    message: { schedulerName: 'arena', reason: 'é, because' },
+    rest: 'POST /schedulers/arena/automation/pause',
+    body: { schedulerName: 'other', reason: 'é, because' },
+  },
+  {
+    method: automation.pauseAutomation,
+    message: { schedulerName: 'arena' },
+    rest: 'POST /schedulers/arena/automation/pause',
+    body: {},
+  },
+  {
+    method: automation.pauseAutomation,
+    message: { schedulerName: 'arena', reason: 'x'.repeat(501) },
+    rest: 'POST /schedulers/arena/automation/pause',
+    code: 3,
+  },
+  {
+    method: automation.pauseAutomation,
+    message: { schedulerName: 'arena', reason: 'a\0' },
+    rest: 'POST /schedulers/arena/automation/pause',
+    code: 3,
+  },
+  {
+    method: automation.pauseAutomation,
+    message: { schedulerName: 'nowhere' },
+    rest: 'POST /schedulers/nowhere/automation/pause',
+    code: 5,
+  },
+  {
+    method: automation.resumeAutomation,
+    message: { schedulerName: 'arena' },
+    rest: 'POST /schedulers/arena/automation/resume',
+  },
+  {
+    method: automation.resumeAutomation,
+    message: { schedulerName: 'nowhere' },
+    rest: 'POST /schedulers/nowhere/automation/resume',
+    code: 5,
+  },
+  { method: runBacktest, message: backtest, rest: 'POST /backtests' },
+  {
+    method: runBacktest,
+    message: { ...backtest, startDelaySeconds: 30, matchLengthSeconds: 600, lookIntervalSeconds: 10, seed: 4294967295 },
+    rest: 'POST /backtests',
+  },
+  ...Object.values(wrongBacktests).map((changes) => ({
+    method: runBacktest,
+    message: { ...backtest, ...changes },
+    rest: 'POST /backtests',
+    code: 3,
+  })),
+  { method: runBacktest, message: {}, rest: 'POST /backtests', code: 3 },
+  {
+    method: runBacktest,
+    message: { ...backtest, policies: [{ name: 'many', scheduler: { roomsReplicas: 5001 } }] },
+    rest: 'POST /backtests',
+    code: 3,
+  },
 ];
 
 describe('the messages of the management API', () => {
@@ -405,7 +556,10 @@ describe('our own messages', () => {
     file_maestro_v1_scheduler_plans,
     file_maestro_v1_operation_details,
     file_maestro_v1_scheduler_rooms,
+    file_maestro_v1_scheduler_automation,
+    file_maestro_v1_backtests,
     file_maestro_extensions_v1_patch_scheduler_extensions,
+    file_maestro_extensions_v1_scheduler_extensions,
   ];
   const messages = new Map(files.flatMap((file) => file.messages).map((message) => [message.typeName, message]));
 
@@ -421,14 +575,17 @@ describe('our own messages', () => {
     ).toEqual(ownMethods);
   });
 
-  it("are one optional field in v10's messages, of requests only", () => {
+  it("are one optional field in v10's messages: of what a scheduler is made and changed with, and of what it is", () => {
     const extended = [file_api_v1_schedulers, file_api_v1_scheduler_messages, file_api_v1_operations].flatMap((file) =>
       file.messages.flatMap(({ name, fields }) =>
         fields.filter(({ number }) => number === 1001).map((field) => `${name}: ${describeField(field)}`),
       ),
     );
     expect(extended).toEqual([
+      'CreateSchedulerRequest: 1001 extensions maestro.extensions.v1.SchedulerExtensions?',
+      'NewSchedulerVersionRequest: 1001 extensions maestro.extensions.v1.SchedulerExtensions?',
       'PatchSchedulerRequest: 1001 extensions maestro.extensions.v1.PatchSchedulerExtensions?',
+      'Scheduler: 1001 extensions maestro.extensions.v1.SchedulerExtensions?',
     ]);
   });
 });
@@ -505,7 +662,8 @@ describe('the management API over gRPC', () => {
       features.schedulers.stored.clear();
       await client.call(schedulers.createScheduler, fromJson(schedulers.createScheduler.input, arena));
       features.schedulers.failWith = failWith;
-      const asked = [features.schedulers, features.plans, features.operations, features.rooms].map(
+      const { plans, operations, rooms, automation, reports, backtests } = features;
+      const asked = [features.schedulers, plans, operations, rooms, automation, reports, backtests].map(
         ({ calls }) => calls,
       );
       for (const calls of asked) calls.length = 0;
@@ -526,6 +684,12 @@ describe('the management API over gRPC', () => {
       const { rest, grpc } = await overBoth(rpcCase);
       expect(grpc).toEqual(rest);
       if (rpcCase.code !== undefined) expect(rest.outcome).toMatchObject({ code: rpcCase.code });
+    });
+
+    it.each(Object.entries(wrongBacktests))('says what is wrong with a backtest: %s', async (message, changes) => {
+      const refused = { method: runBacktest, message: { ...backtest, ...changes }, rest: 'POST /backtests' };
+      const { rest } = await overBoth(refused);
+      expect(rest.outcome).toEqual({ code: 3, message });
     });
 
     it('has a handler for every rpc, and a case here', () => {
@@ -587,6 +751,26 @@ describe('the management API over gRPC', () => {
       expect(features.schedulers.calls[0]?.[2]).toMatchObject({
         autoscaling: { policy: { parameters: { roomOccupancy: { readyTarget: 0.1, downThreshold: 0.99 } } } },
       });
+    });
+
+    it("brings extensions there and back, and v10's clients none", async () => {
+      const { createScheduler, getScheduler } = schedulers;
+      const extended = { ...arena, name: 'extended', extensions: fullExtensions() as JsonObject };
+      await client.call(createScheduler, fromJson(createScheduler.input, extended));
+      await client.call(createScheduler, fromJson(createScheduler.input, arena));
+      expect(features.schedulers.calls[0]?.[2]).toMatchObject({ extensions: fullExtensions() });
+      const shown = async (schedulerName: string) =>
+        encodeMessage(getScheduler.output, await client.call(getScheduler, { schedulerName }))['scheduler'];
+      expect(await shown('extended')).toMatchObject({ extensions: fullExtensions() });
+      expect(await shown('arena')).not.toHaveProperty('extensions');
+      // The field's key on the wire, (1001 << 3 | 2) as a varint.
+      const key = Buffer.from([0xca, 0x3e]);
+      const bytesOf = async (name: string): Promise<Buffer> => {
+        const request = Buffer.from(toBinary(getScheduler.input, create(getScheduler.input, { schedulerName: name })));
+        return Buffer.from(await client.callWithBytes(methodPath(getScheduler), request));
+      };
+      expect((await bytesOf('extended')).includes(key)).toBe(true);
+      expect((await bytesOf('arena')).includes(key)).toBe(false);
     });
 
     it('ignores unknown fields', async () => {
@@ -779,14 +963,17 @@ describe('the management API over gRPC', () => {
         'api.v1.OperationsService',
         'api.v1.SchedulersService',
         'grpc.health.v1.Health',
+        'maestro.v1.BacktestsService',
         'maestro.v1.OperationDetailsService',
+        'maestro.v1.SchedulerAutomationService',
         'maestro.v1.SchedulerPlansService',
         'maestro.v1.SchedulerRoomsService',
       ]);
     });
 
     it.each(['v1', 'v1alpha'] as const)('resolves messages with everything that they need (%s)', async (version) => {
-      for (const service of [SchedulersService, OperationsService, SchedulerPlansService, OperationDetailsService]) {
+      const services = [SchedulersService, OperationsService, SchedulerPlansService, OperationDetailsService];
+      for (const service of [...services, SchedulerAutomationService, BacktestsService]) {
         const described = await client.describe(service.typeName, version);
         const methods = described.getService(service.typeName)?.methods ?? [];
         expect(methods.map(({ name }) => name)).toEqual(service.methods.map(({ name }) => name));
@@ -797,9 +984,10 @@ describe('the management API over gRPC', () => {
         }
       }
       const byMessage = await client.describe('api.v1.Scheduler', version);
-      expect(byMessage.getMessage('api.v1.Scheduler')?.fields.map(describeField)).toEqual(
-        managementMessages['Scheduler'],
-      );
+      expect(byMessage.getMessage('api.v1.Scheduler')?.fields.map(describeField)).toEqual([
+        ...(managementMessages['Scheduler'] ?? []),
+        '1001 extensions maestro.extensions.v1.SchedulerExtensions?',
+      ]);
     });
 
     it('shows the comments of the .proto files', async () => {

@@ -19,6 +19,7 @@ import { DomainError } from '../../src/domain/errors';
 import type { Instance } from '../../src/domain/room/room';
 import type { Forwarder } from '../../src/domain/scheduler/scheduler';
 import { EventForwarder } from '../../src/ports/event-forwarder';
+import { HealthRecords } from '../../src/ports/health-records';
 import { Logger } from '../../src/ports/logger';
 import { Metrics } from '../../src/ports/metrics';
 import { Notices } from '../../src/ports/notices';
@@ -27,6 +28,7 @@ import { RoomStore, type Ping } from '../../src/ports/room-store';
 import { SchedulerStore, type SchedulerSettings } from '../../src/ports/scheduler-store';
 import { WakeUps } from '../../src/ports/wake-ups';
 import { RoomsService } from '../../src/proto/gen/api/v1/rooms_pb';
+import { FakeHealthRecords } from '../support/fake-health-records';
 import { GrpcClient } from '../support/grpc-client';
 import { openRedisRoomStore, type RedisRoomStoreUnderTest } from '../support/open-redis-room-store';
 import { RecordedLog } from '../support/recorded-log';
@@ -461,6 +463,7 @@ describe('the rooms API over REST and gRPC, on Redis, with a backend that listen
     game: 'chess',
     maxMatches,
     activeVersion: 'v1.0.0',
+    isAutoscaled: false,
     placement: { affinity: '', toleration: '' },
     isTerminating: false,
     forwarders: forwarders.map((stated) => ({
@@ -492,6 +495,7 @@ describe('the rooms API over REST and gRPC, on Redis, with a backend that listen
         { provide: RoomAllocationStore, useValue: allocations },
         { provide: Notices, useValue: { address: 'nobody-waits-here' } },
         { provide: WakeUps, useValue: new RecordedWakeUps() },
+        { provide: HealthRecords, useValue: new FakeHealthRecords() },
         { provide: EventForwarder, useValue: forwarder },
         { provide: SchedulerStore, useValue: { listSettings: () => listSettings() } },
         ...roomsFeatures(roomsApiSettings),

@@ -4,10 +4,12 @@ import type { Operation, OperationDefinition, OperationInputs } from '../../src/
 import type { Room } from '../../src/domain/room/room';
 import { SchedulerSettingsCache } from '../../src/features/schedulers/scheduler-settings';
 import { HostPortDrift } from '../../src/features/watching/host-port-drift';
+import { HealthRings } from '../../src/features/rooms/health-rings';
 import { InstanceWatch } from '../../src/features/watching/instance-watch';
 import { creationDeadlineMs } from '../../src/features/watching/reconciliation';
 import { aSchedulerDefinition } from '../support/a-scheduler-definition';
 import { eventually } from '../support/eventually';
+import { FakeHealthRecords } from '../support/fake-health-records';
 import { FakeRuntime, type FakeRuntimeOptions } from '../support/fake-runtime';
 import {
   hearFleet,
@@ -89,6 +91,7 @@ function startWatcher(): { client: FakeRuntime; log: RecordedLog; wakeUps: Recor
     settings,
     postgres.operations,
     wakeUps,
+    new HealthRings(wakeUps, settings, new FakeHealthRecords(), { intervalMs: 10 }),
     postgres.leases,
     metrics,
     log,

@@ -2,6 +2,8 @@ import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { Registry } from 'prom-client';
 import { createHttpApplication } from '../../src/api/http/http-application';
 import { ManagementApiModule, managementOpenApi } from '../../src/api/management/management-api.module';
+import type { SchedulerDefinition } from '../../src/domain/scheduler/scheduler';
+import { fullExtensions } from '../../src/domain/scheduler/scheduler.fixture';
 import { fakeManagementFeatures } from '../support/fake-management-features';
 import { RecordedLog } from '../support/recorded-log';
 
@@ -440,6 +442,28 @@ describe('the management API over REST', () => {
       expect(schedulers.calls[0]?.[2]).not.toHaveProperty('portRange');
     });
 
+    it.each<[string, object, unknown]>([
+      ['nothing of extensions', {}, undefined],
+      ['no extensions', { extensions: null }, undefined],
+      ['empty extensions', { extensions: {} }, {}],
+      ['everything of extensions', { extensions: fullExtensions() }, fullExtensions()],
+    ])('gives a new version that says %s as it is said', async (_name, body, said) => {
+      expect((await send('POST', '/schedulers/arena', { game: 'g', ...body })).status).toBe(200);
+      const [, , definition] = schedulers.calls[0] as [string, string, SchedulerDefinition];
+      expect(definition.extensions).toEqual(said);
+    });
+
+    it('shows extensions where they are used, and nothing of them elsewhere', async () => {
+      await send('POST', '/schedulers', { name: 'extended', game: 'g', extensions: fullExtensions() });
+      await send('POST', '/schedulers', { name: 'plain', game: 'g' });
+      expect(await call('GET', '/schedulers/extended')).toMatchObject({
+        json: { scheduler: { name: 'extended', extensions: fullExtensions() } },
+      });
+      const { json } = await call('GET', '/schedulers/plain');
+      expect(json).toMatchObject({ scheduler: { name: 'plain' } });
+      expect(JSON.stringify(json)).not.toContain('extensions');
+    });
+
     it.each<[string, object, object]>([
       ['is empty', { annotations: {}, labels: {} }, { clear: ['annotations', 'labels'] }],
       ['is null', { annotations: null, labels: null, maxSurge: '1' }, { maxSurge: '1' }],
@@ -448,6 +472,11 @@ describe('the management API over REST', () => {
         'is empty beside what else is cleared',
         { labels: {}, extensions: { clear: ['forwarders'] } },
         { clear: ['forwarders', 'labels'] },
+      ],
+      [
+        'is empty beside a part of extensions',
+        { labels: {}, extensions: { drain: { deadlineSeconds: 60 } } },
+        { clear: ['labels'], extensions: { drain: { deadlineSeconds: 60 } } },
       ],
       ['is empty and cleared', { labels: {}, extensions: { clear: ['labels'] } }, { clear: ['labels'] }],
     ])('patches a map that %s', async (_name, body, patch) => {
@@ -515,6 +544,38 @@ describe('the management API over REST', () => {
       ['PATCH', 'arena', '{"extensions":{"clear":[1]}}', /field "extensions.clear"/],
       ['PATCH', 'arena', '{"extensions":{"clear":["\\u0000"]}}', /field "extensions.clear\[0\]".*NUL/],
       ['PATCH', 'arena', '{"extensions":["labels"]}', /field "extensions"/],
+      [
+        'PATCH',
+        'arena',
+        '{"extensions":{"drain":{"deadlineSeconds":1.5}}}',
+        /field "extensions.drain.deadlineSeconds"/,
+      ],
+      [
+        'POST',
+        'arena',
+        '{"extensions":{"autoscaling":{"chain":{"policies":[{},{"webhook":{"url":1}}]}}}}',
+        /field "extensions.autoscaling.chain.policies\[1\].webhook.url"/,
+      ],
+      [
+        'POST',
+        'arena',
+        '{"extensions":{"rollout":{"failureShare":"half"}}}',
+        /field "extensions.rollout.failureShare"/,
+      ],
+      [
+        'PATCH',
+        'arena',
+        '{"extensions":{"drain":{"deadlineSecond":5}}}',
+        /^malformed request: field "extensions.drain.deadlineSecond": unknown field, did you mean deadlineSeconds\?$/,
+      ],
+      ['PATCH', 'arena', '{"extensions":{"clear":[],"rolout":{}}}', /field "extensions.rolout".* mean rollout\?$/],
+      [
+        'POST',
+        'arena',
+        '{"extensions":{"autoscaling":{"chain":{"policies":[{"webhook":{"timeout_m":1}}]}}}}',
+        /field "extensions.autoscaling.chain.policies\[0\].webhook.timeout_m": .* mean timeoutMs\?$/,
+      ],
+      ['POST', 'arena', '{"extensions":{"clear":["extensions"]}}', /field "extensions.clear": unknown field/],
       ['PATCH', 'arena', '{"maxSurge":"1","maxSurge":"2"}', /field "maxSurge" is given twice/],
       ['PATCH', 'arena', '{"maxSurge":"1","max_surge":"2"}', /field "maxSurge": set multiple times$/],
       [
@@ -595,6 +656,7 @@ describe('the management API over REST', () => {
             allocated: 0,
           },
           roomsWithMatches: 12,
+          roomsToReplace: 15,
           steps: [
             { action: 'validate_room', detail: 'starts one room' },
             { action: 'switch_version', detail: 'makes v2.0.0 the active version' },
@@ -637,6 +699,8 @@ describe('the management API over REST', () => {
         ['', '{"maxSurge":40}', /^malformed request: field "maxSurge": expected string, got 40$/],
         ['?as=version', '{"spec":{"containers":[{"image":1}]}}', /field "spec.containers\[0\].image"/],
         ['', '{"roomsReplicas":2147483648}', /field "roomsReplicas"/],
+        ['', '{"extensions":{"drain":{"deadlineSecond":5}}}', /field "extensions.drain.deadlineSecond"/],
+        ['?as=version', '{"extensions":{"drain":{"deadlineSecond":5}}}', /field "extensions.drain.deadlineSecond"/],
         ['', '{"max_surge":"1","maxSurge":"1"}', /field "maxSurge": set multiple times$/],
         ['', '{"spec":{"toleration":"\\u0000"}}', /field "spec.toleration".*NUL/],
         ['', '[]', /^malformed request/],
@@ -712,6 +776,10 @@ describe('the management API over REST', () => {
       ['GET', '/schedulers/a/b/c/d'],
       ['POST', '/schedulers//plan'],
       ['POST', '/schedulers/a/plan/'],
+      ['GET', '/schedulers//explain'],
+      ['GET', '/schedulers/a/automation'],
+      ['POST', '/schedulers/a/automation/stop'],
+      ['POST', '/backtests/'],
       ['POST', '/schedulers/a/add-rooms'],
       ['POST', '/schedulers/a/operations//cancel'],
       ['GET', '/schedulers/a/operations//details'],
@@ -736,6 +804,10 @@ describe('the management API over REST', () => {
       ['POST', '/schedulers/a/versions'],
       ['GET', '/schedulers/a/plan'],
       ['PATCH', '/schedulers/a/plan'],
+      ['POST', '/schedulers/a/explain'],
+      ['PUT', '/schedulers/a/rollout'],
+      ['GET', '/schedulers/a/automation/pause'],
+      ['GET', '/backtests'],
       ['POST', '/schedulers/a/operations'],
       ['DELETE', '/schedulers/a/operations/b?x=1'],
       ['POST', '/schedulers/a/operations/b'],

@@ -85,10 +85,15 @@ describe('the OpenAPI documents', () => {
       'GET /schedulers/{schedulerName}/rooms ListRooms',
       'GET /schedulers/{schedulerName}/rooms/{roomName} GetRoom',
       'DELETE /schedulers/{schedulerName}/rooms/{roomName} DeleteRoom',
+      'GET /schedulers/{schedulerName}/explain ExplainScheduler',
+      'GET /schedulers/{schedulerName}/rollout GetRollout',
+      'POST /schedulers/{schedulerName}/automation/pause PauseAutomation',
+      'POST /schedulers/{schedulerName}/automation/resume ResumeAutomation',
       'GET /schedulers/{schedulerName}/operations ListOperations',
       'GET /schedulers/{schedulerName}/operations/{operationID} GetOperation',
       'POST /schedulers/{schedulerName}/operations/{operationID}/cancel CancelOperation',
       'GET /schedulers/{schedulerName}/operations/{operationID}/details GetOperationDetails',
+      'POST /backtests RunBacktest',
     ]);
     expect(await routes(rooms)).toEqual([
       'PUT /scheduler/{schedulerName}/rooms/{roomID}/ping UpdateRoomWithPing',

@@ -84,6 +84,24 @@ describe('a client generated from the OpenAPI document', () => {
       ['delete room', 'arena-eu', 'arena-1'],
       ['drain room', 'arena-eu', 'arena-1'],
     ]);
+    expect(report.explained).toEqual({
+      desired: 20,
+      formula: '15 in use + 5 free = 20',
+      ready: 3,
+      blockedBy: ['breaker'],
+    });
+    expect(report.rollout).toEqual({
+      phase: 'replacing',
+      outdated: 40,
+      progress: 0.999,
+      end: '2026-05-01T10:01:00.123Z',
+    });
+    expect(features.automation.calls).toEqual([
+      ['pause', 'arena-eu', { by: 'api', reason: 'maintenance' }],
+      ['resume', 'arena-eu'],
+    ]);
+    expect(report.pauses).toEqual(['maintenance', false]);
+    expect(report.backtest).toEqual([{ name: 'three', hasTimeline: true, peakRooms: 3 }]);
     expect(report.refusal).toEqual({ code: 5, message: 'scheduler nowhere not found', details: [] });
     expect(report.called.sort()).toEqual(routesOf(JSON.parse(read(documentPath)) as Document));
   });

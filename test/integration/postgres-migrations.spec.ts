@@ -19,6 +19,7 @@ const migrationNames = [
   'ChangeVersionsAndCancel1732233600000',
   'KeepChangesLonger1732233700000',
   'NameTheInstallation1732320000000',
+  'PauseAndRollBack1732406400000',
 ];
 
 describe('the database schema', () => {
@@ -114,6 +115,7 @@ describe('the database schema', () => {
       return [...rule.matchAll(/'(\w+)'/g)].map(([, name]) => name!);
     };
     expect((await namesIn('operations_one_version_change')).sort()).toEqual([...versionChanges].sort());
+    expect((await namesIn('operations_version_changes')).sort()).toEqual([...versionChanges].sort());
     expect((await namesIn('operations_one_in_progress')).sort()).toEqual([...healingDefinitions].sort());
   });
 

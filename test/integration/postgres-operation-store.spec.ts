@@ -707,6 +707,32 @@ describe('what is open', () => {
   });
 });
 
+describe('version changes that have ended', () => {
+  it('are found newest first, whatever else ended meanwhile, and not while they are open', async () => {
+    const ended = async (): Promise<string[]> =>
+      (await postgres.operations.listEndedVersionChanges('arena', 2)).map(({ id }) => id);
+    const change = async (definition: OperationDefinition, status: OperationEndStatus): Promise<string> => {
+      const { id } = await insert(definition);
+      await end(await take(), status);
+      return id;
+    };
+    expect(await ended()).toEqual([]);
+    const first = await change('switch_active_version', 'finished');
+    await change('add_rooms', 'error');
+    expect(await ended()).toEqual([first]);
+    const second = await change('create_new_scheduler_version', 'error');
+    expect(await ended()).toEqual([second, first]);
+    const { id: third } = await insert('switch_active_version');
+    await insert('switch_active_version', 'other');
+    await postgres.operations.cancel('other', (await postgres.operations.findOpen('other', versionChanges))!.id, 'no');
+    expect(await ended()).toEqual([second, first]);
+    await end(await take(), 'canceled');
+    expect(await ended()).toEqual([third, second]);
+    const [newest] = await postgres.operations.listEndedVersionChanges('arena', 1);
+    expect(newest).toEqual(await operationOf(third));
+  });
+});
+
 describe('an operation that waits', () => {
   const makeDue = (id: string) =>
     postgres.sql(`UPDATE maestro.operations SET not_before = clock_timestamp() WHERE id = $1`, [id]);
@@ -1365,6 +1391,7 @@ describe('the cost of a page of ended operations', () => {
       }
       found.set('open', await costOf(() => store.findOpen('arena', ['delete_scheduler'])));
       found.set('version change', await costOf(() => store.findOpen('arena', versionChanges)));
+      found.set('ended version changes', await costOf(() => store.listEndedVersionChanges('arena', 100)));
       found.set('busy', await costOf(() => store.isBusy('arena')));
       found.set('stalled', await costOf(() => store.findStalled(200)));
       found.set('unknown', await costOf(() => store.findUnknown(20)));

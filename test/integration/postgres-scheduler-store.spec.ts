@@ -2,6 +2,7 @@ import { getEventListeners } from 'node:events';
 import { DomainError } from '../../src/domain/errors';
 import type { OperationInputs } from '../../src/domain/operation/operation';
 import type { SchedulerState } from '../../src/domain/scheduler/scheduler';
+import { fullExtensions } from '../../src/domain/scheduler/scheduler.fixture';
 import type { HeldOperation } from '../../src/ports/operation-store';
 import { aSchedulerDefinition } from '../support/a-scheduler-definition';
 import { eventually } from '../support/eventually';
@@ -33,6 +34,7 @@ describe('the scheduler store on PostgreSQL', () => {
         policy: { type: 'roomOccupancy', parameters: { roomOccupancy: { readyTarget: 0.1, downThreshold: 0.99 } } },
       },
       spec: { terminationGracePeriodNs: 1_500_000_001 },
+      extensions: fullExtensions(),
     });
     const created = await postgres.schedulers.createScheduler('arena', definition);
     expect(created).toEqual({
@@ -118,6 +120,7 @@ describe('the scheduler store on PostgreSQL', () => {
         game: 'go',
         maxMatches: 12,
         activeVersion: 'v1.0.0',
+        isAutoscaled: false,
         placement: { affinity: 'arcade', toleration: 'games' },
         isTerminating: false,
         forwarders,
@@ -126,6 +129,61 @@ describe('the scheduler store on PostgreSQL', () => {
       expect(await postgres.schedulers.listSettings()).toContainEqual(
         expect.objectContaining({ name: 'delta', isTerminating: true }),
       );
+    });
+  });
+
+  describe('the automation', () => {
+    const automation = () => postgres.schedulers.readAutomation('arena');
+
+    it('runs until it is paused, and since when, by whom and why it was is kept', async () => {
+      await create('arena');
+      expect(await automation()).toEqual({ paused: null, isBroughtBack: false, activeForMs: null, activatedFrom: '' });
+      expect(await postgres.schedulers.pauseAutomation('arena', { by: 'ann', reason: 'a fair' })).toBe(true);
+      const { paused } = (await automation())!;
+      expect(paused).toEqual({ since: expect.any(Date), by: 'ann', reason: 'a fair' });
+      expect(await postgres.schedulers.pauseAutomation('arena', { by: 'bob', reason: '' })).toBe(true);
+      expect((await automation())!.paused).toEqual({ since: paused!.since, by: 'bob', reason: '' });
+      for (let times = 0; times < 2; times++) {
+        expect(await postgres.schedulers.resumeAutomation('arena')).toBe(true);
+        expect((await automation())!.paused).toBeNull();
+      }
+    });
+
+    it('is nobody’s where the scheduler is unknown', async () => {
+      expect(await automation()).toBeNull();
+      expect(await postgres.schedulers.pauseAutomation('arena', { by: 'ann', reason: '' })).toBe(false);
+      expect(await postgres.schedulers.resumeAutomation('arena')).toBe(false);
+    });
+
+    it('knows a version that a rollback brought back until another one is activated, or the same for another reason', async () => {
+      await create('arena');
+      const definition = aSchedulerDefinition({ maxSurge: '9' });
+      await postgres.schedulers.addVersion('arena', { version: 'v1.1.0', definition, rollbackVersion: 'v1.0.0' });
+      await postgres.schedulers.activateVersion('arena', 'v1.1.0');
+      expect(await automation()).toMatchObject({
+        isBroughtBack: false,
+        activeForMs: expect.any(Number),
+        activatedFrom: 'v1.0.0',
+      });
+      await postgres.schedulers.activateVersion('arena', 'v1.1.0');
+      expect(await automation()).toMatchObject({ activatedFrom: 'v1.0.0' });
+      await postgres.schedulers.activateVersion('arena', 'v1.0.0', { isRollback: true });
+      expect(await automation()).toMatchObject({ isBroughtBack: true });
+      await postgres.schedulers.activateVersion('arena', 'v1.0.0');
+      expect(await automation()).toMatchObject({ isBroughtBack: false });
+      await postgres.schedulers.activateVersion('arena', 'v1.0.0', { isRollback: true });
+      // As a process of the release before does it, which does not know the mark.
+      await postgres.sql(`UPDATE maestro.schedulers SET version = 'v1.1.0'`);
+      expect(await automation()).toMatchObject({ isBroughtBack: false });
+    });
+
+    it('says for how long the active version has been that', async () => {
+      await create('arena');
+      await postgres.schedulers.activateVersion('arena', 'v1.0.0');
+      await postgres.sql(`UPDATE maestro.schedulers SET activated_at = activated_at - interval '1 h'`);
+      const { activeForMs } = (await automation())!;
+      expect(activeForMs).toBeGreaterThanOrEqual(3_600_000);
+      expect(activeForMs).toBeLessThan(3_660_000);
     });
   });
 
@@ -228,7 +286,15 @@ describe('the scheduler store on PostgreSQL', () => {
       expect((await postgres.schedulers.listSchedulers({ game: 'chess', version: 'v2.0.0' })).length).toBe(1);
       const unplaced = { placement: { affinity: '', toleration: '' }, isTerminating: false };
       expect(await postgres.schedulers.listSettings()).toEqual([
-        { ...unplaced, name: 'arena', game: 'chess', maxMatches: 5, activeVersion: 'v2.0.0', forwarders: [] },
+        {
+          ...unplaced,
+          name: 'arena',
+          game: 'chess',
+          maxMatches: 5,
+          activeVersion: 'v2.0.0',
+          isAutoscaled: false,
+          forwarders: [],
+        },
       ]);
       expect(await postgres.schedulers.activateVersion('arena', 'v1.0.0')).toBe(true);
       expect(await active()).toMatchObject({

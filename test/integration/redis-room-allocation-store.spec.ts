@@ -159,7 +159,7 @@ describe('allocations in Redis', () => {
       await under.redis.zincrby(keys.allocationTimes, -120_000, `a1/${scheduler}`);
       await under.redis.zincrby(keys.allocationTimes, -120_000, `a2/${scheduler}`);
       await under.store.expire(100);
-      await under.redis.del(keys.events, keys.earlyEnds);
+      await under.redis.del(keys.events, keys.earlyEnds, keys.failures);
       expect((await under.redis.keys('*')).filter((key) => !key.endsWith(':synced'))).toEqual([keys.ended]);
     });
 
@@ -340,7 +340,7 @@ describe('allocations in Redis', () => {
       ['next', [], ['v1.0.0', '1.0.0', 'next']],
     ])('has, of the active version %s, first %j, then %j', async (activeVersion, first, then) => {
       await makeReady('arena');
-      await under.rooms.drainRooms(scheduler, ['arena']);
+      await under.rooms.drainRooms(scheduler, ['arena'], 'operator');
       const record = JSON.parse((await under.redis.hget(keys.rooms, 'arena'))!) as RoomRecord;
       delete record.drainingSinceMs;
       await under.redis.hset(keys.rooms, 'pattern', JSON.stringify(record));

@@ -196,6 +196,35 @@ describe('rooms in Redis', () => {
       ]);
     });
 
+    it('of failures hold the newest 2,000, so that a fleet that crashes all the time is looked at as fast as any other', async () => {
+      const reason = 'ImagePullBackOff: '.padEnd(200, '.');
+      const [seconds] = await under.redis.time();
+      const nowMs = Number(seconds) * 1_000;
+      const entries = Array.from({ length: 5_000 }, (_, n) => [nowMs - 5_000 + n, `room-${n} v1.0.0 ${reason}${n}`]);
+      await under.redis.zadd(keys.failures, ...entries.flat());
+      const { failures } = await under.store.readFleet(scheduler);
+      expect(failures.get('v1.0.0')).toEqual({ count: 2_000, lastReason: `${reason}4999` });
+      await create('arena-1');
+      await under.store.endRoom(scheduler, 'arena-1', 'no port is left');
+      expect(await under.redis.zcard(keys.failures)).toBe(2_000);
+      const after = (await under.store.readFleet(scheduler)).failures;
+      expect(after.get('v1.0.0')).toEqual({ count: 2_000, lastReason: 'no port is left' });
+    });
+
+    it('of failures and early ends go by themselves', async () => {
+      await create('arena-1');
+      await under.store.endRoom(scheduler, 'arena-1', 'no port is left');
+      for (const [key, minutes] of [
+        [keys.failures, 60],
+        [keys.earlyEnds, 10],
+        [keys.notCreated, 10],
+      ] as const) {
+        const ttlMs = await under.redis.pttl(key);
+        expect(ttlMs).toBeGreaterThan((minutes - 1) * 60_000);
+        expect(ttlMs).toBeLessThanOrEqual(minutes * 60_000);
+      }
+    });
+
     it('of old tombstones shrink when rooms end', async () => {
       for (const id of ['arena-1', 'arena-2']) await under.store.endRoom(scheduler, id);
       await under.ageTombstone(scheduler, 'arena-1', 25 * 60 * 60 * 1_000);

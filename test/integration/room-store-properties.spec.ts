@@ -135,7 +135,7 @@ class Client {
           ...(action.who === 'silent' ? { silentSinceMs: Number.MAX_SAFE_INTEGER } : {}),
         });
       case 'drain':
-        return this.rooms.drainRooms(scheduler, action.ids);
+        return this.rooms.drainRooms(scheduler, action.ids, 'operator');
       case 'end':
         return this.rooms.endRoom(scheduler, action.id);
       case 'allocate': {

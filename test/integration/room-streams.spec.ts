@@ -27,6 +27,7 @@ const settingsOf = (name: string): SchedulerSettings => ({
   game: 'chess',
   maxMatches: settings.maxMatches,
   activeVersion: 'v1.0.0',
+  isAutoscaled: false,
   forwarders: [],
   placement: { affinity: '', toleration: '' },
   isTerminating: false,
@@ -261,16 +262,20 @@ describe('the stream of a room', () => {
       ['room-1', here],
       ['room-2', there],
     ] as const) {
-      await under.store.drainRooms('arena', [id]);
+      await under.store.drainRooms('arena', [id], 'operator');
       await eventually(() => expect(room.received.map(({ message }) => message.case)).toContain('drain'));
       ping(room, 3);
       expect(await acknowledged(room, 3)).toMatchObject({ success: true, draining: true });
+      await under.store.releaseRooms('arena', [id], 'operator');
+      await eventually(() => expect(room.received.at(-1)?.message.case).toBe('drainCanceled'));
+      ping(room, 4);
+      expect(await acknowledged(room, 4)).toMatchObject({ success: true, draining: false });
       await under.store.terminateRooms('arena', [id], { reason: 'scale_down', byName: true });
       await eventually(() =>
         expect(room.received.at(-1)?.message).toMatchObject({ case: 'shutdown', value: { reason: 'scale_down' } }),
       );
-      ping(room, 4);
-      expect(await acknowledged(room, 4)).toMatchObject({ success: true, status: 'terminating' });
+      ping(room, 5);
+      expect(await acknowledged(room, 5)).toMatchObject({ success: true, status: 'terminating' });
     }
   });
 
@@ -281,7 +286,7 @@ describe('the stream of a room', () => {
       roomName: 'room-1',
       status: 'ready',
     });
-    await under.store.drainRooms('arena', ['room-1']);
+    await under.store.drainRooms('arena', ['room-1'], 'operator');
     ping(stream, 2);
     // What is not told is repeated.
     expect(await acknowledged(stream, 2)).toMatchObject({ draining: true });
@@ -359,7 +364,7 @@ describe('the stream of a room', () => {
     // Metadata that was not stored is not lost.
     expect(await under.store.getMetadata('arena', 'room-1')).toEqual({ map: 'harbour' });
     await hears('room-1');
-    await under.store.drainRooms('arena', ['room-1']);
+    await under.store.drainRooms('arena', ['room-1'], 'operator');
     await eventually(() => expect(stream.received.map(({ message }) => message.case)).toContain('drain'));
   });
 

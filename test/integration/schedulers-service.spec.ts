@@ -1,7 +1,8 @@
 import { DomainError } from '../../src/domain/errors';
 import { versionChanges, type Operation, type OperationDefinition } from '../../src/domain/operation/operation';
 import type { DefinitionPatch } from '../../src/domain/scheduler/patch-definition';
-import type { SchedulerDefinition } from '../../src/domain/scheduler/scheduler';
+import type { SchedulerDefinition, SchedulerExtensions } from '../../src/domain/scheduler/scheduler';
+import { fullExtensions } from '../../src/domain/scheduler/scheduler.fixture';
 import { OperationsService } from '../../src/features/operations/operations.service';
 import { SchedulerPlansService } from '../../src/features/schedulers/scheduler-plans.service';
 import { SchedulersService } from '../../src/features/schedulers/schedulers.service';
@@ -968,6 +969,87 @@ describe('cancelling an operation', () => {
   });
 });
 
+describe('extensions', () => {
+  const { rollout, drain, ...withoutParts } = fullExtensions();
+  const withChain = (extensions?: SchedulerExtensions): SchedulerDefinition =>
+    aSchedulerDefinition({
+      autoscaling: { enabled: true, min: 1, max: 9, cooldown: 0, policy: { type: 'chain', parameters: {} } },
+      ...(extensions === undefined ? {} : { extensions }),
+    });
+  const ordered = async (request: Promise<{ operationId: string }>) =>
+    (await operationOf((await request).operationId)) as Operation<'create_new_scheduler_version'>;
+
+  it('are stored with a scheduler, and told by its operation beside what v10 knows', async () => {
+    const definition = aSchedulerDefinition({ extensions: fullExtensions() });
+    await api.schedulers.createScheduler(name, definition);
+    expect(await postgres.schedulers.getScheduler(name)).toMatchObject({ definition });
+    expect(await postgres.schedulers.getScheduler(name, 'v1.0.0')).toMatchObject({ definition });
+    expect((await claim()).operation.input).toMatchObject({ scheduler: { Extensions: fullExtensions() } });
+  });
+
+  it('that are empty are none', async () => {
+    await api.schedulers.createScheduler(name, aSchedulerDefinition({ extensions: { drain: {} } }));
+    expect((await postgres.schedulers.getScheduler(name))?.definition).toEqual(aSchedulerDefinition());
+    expect((await claim()).operation.input).not.toHaveProperty('scheduler.Extensions');
+  });
+
+  it.each<[string, SchedulerExtensions | undefined, SchedulerExtensions | undefined]>([
+    ['stay where a new version says nothing of them', undefined, fullExtensions()],
+    ['are cleared by empty ones', {}, undefined],
+    ['are those that a new version says, and no others', { drain }, { drain }],
+  ])('%s', async (_, said, expected) => {
+    await aScheduler(aSchedulerDefinition({ extensions: fullExtensions() }));
+    const definition = aSchedulerDefinition({ maxSurge: '50%', ...(said === undefined ? {} : { extensions: said }) });
+    const { input, reason } = await ordered(api.schedulers.createNewVersion(name, definition));
+    expect(input.definition).toEqual(
+      aSchedulerDefinition({ maxSurge: '50%', ...(expected === undefined ? {} : { extensions: expected }) }),
+    );
+    expect(input.scheduler['Extensions']).toEqual(expected);
+    expect(reason).toBe(`new version with changes of maxSurge${said === undefined ? '' : ', extensions'}`);
+  });
+
+  it('are replaced part by part by a patch', async () => {
+    await aScheduler(aSchedulerDefinition({ extensions: { ...withoutParts, rollout } }));
+    const patched = { extensions: { drain }, clear: ['extensions.autoscaling'] };
+    const { input, reason } = await ordered(api.schedulers.patchScheduler(name, patched));
+    expect(input.definition).toEqual(aSchedulerDefinition({ extensions: { rollout, drain } }));
+    expect(reason).toBe('PATCH of extensions');
+  });
+
+  it('that are kept have the parameters of the policy', async () => {
+    await aScheduler(withChain(fullExtensions()));
+    const { input } = await ordered(api.schedulers.createNewVersion(name, withChain()));
+    expect(input.definition).toEqual(withChain(fullExtensions()));
+  });
+
+  it.each<[string, () => Promise<unknown>]>([
+    ['a new version, where none are kept', () => api.schedulers.createNewVersion(name, withChain())],
+    ['a new version that clears them', () => api.schedulers.createNewVersion(name, withChain({}))],
+    ['a new scheduler', () => api.schedulers.createScheduler('other', withChain())],
+    ['a patch', () => api.schedulers.patchScheduler(name, { autoscaling: withChain().autoscaling })],
+  ])('must have the parameters of the policy of %s', async (_, request) => {
+    await aScheduler(aSchedulerDefinition({ extensions: { rollout } }));
+    const line = 'Scheduler.Extensions.Autoscaling.Chain: Chain is a required field of the policy type chain';
+    expect(await refusalOf(request())).toMatchObject({
+      code: 'scheduler.invalid',
+      message: expect.stringMatching(new RegExp(`^(Validation Error:\\n|invalid patched scheduler: )${line}$`)),
+    });
+    expect(await postgres.operations.findOpen(name, versionChanges)).toBeNull();
+  });
+
+  it('that are kept are those of the version that is active then', async () => {
+    await aScheduler(aSchedulerDefinition({ extensions: { rollout } }));
+    await postgres.schedulers.addVersion(name, {
+      version: 'v1.1.0',
+      definition: aSchedulerDefinition({ extensions: { drain } }),
+      rollbackVersion: 'v1.0.0',
+    });
+    await postgres.schedulers.activateVersion(name, 'v1.1.0');
+    const { input } = await ordered(newVersion(api));
+    expect(input.definition.extensions).toEqual({ drain });
+  });
+});
+
 describe('a plan', () => {
   /** Everything that Postgres knows. */
   const everything = () =>
@@ -1030,10 +1112,12 @@ describe('a plan', () => {
       version: 'v3.0.0',
       rooms: expect.objectContaining({ ready: 2, occupied: 1, pending: 0 }),
       roomsWithMatches: 1,
+      roomsToReplace: 3,
       steps: [
         expect.objectContaining({ action: 'validate_room' }),
         expect.objectContaining({ action: 'store_version' }),
         expect.objectContaining({ action: 'switch_version' }),
+        expect.objectContaining({ action: 'replace_rooms' }),
       ],
       blockedBy: [],
     });

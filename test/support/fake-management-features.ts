@@ -9,6 +9,7 @@ import { FleetRoomsService, type ListedRooms, type RoomReport } from '../../src/
 import { OperationsService } from '../../src/features/operations/operations.service';
 import { SchedulerPlansService } from '../../src/features/schedulers/scheduler-plans.service';
 import { SchedulersService } from '../../src/features/schedulers/schedulers.service';
+import { fakeAutomationFeatures } from './fake-automation';
 
 const at = new Date('2026-05-01T10:00:00.123Z');
 
@@ -132,6 +133,7 @@ export class FakePlans implements PublicSide<SchedulerPlansService> {
     version: 'v2.0.0',
     rooms: roomCounts({ ready: 3, occupied: 12 }),
     roomsWithMatches: 12,
+    roomsToReplace: 15,
     steps: [
       { action: 'validate_room', detail: 'starts one room' },
       { action: 'switch_version', detail: 'makes v2.0.0 the active version' },
@@ -232,6 +234,7 @@ export class FakeRooms implements PublicSide<FleetRoomsService> {
         { id: 'allocation-2', allocatedAtMs: at.getTime(), expiresAtMs: null },
       ],
       drainingSinceMs: at.getTime() + 2,
+      drainReason: 'operator',
       endAsked: null,
       startPutOff: null,
       instance: {
@@ -258,6 +261,7 @@ export class FakeRooms implements PublicSide<FleetRoomsService> {
       runningMatches: 0,
       allocations: [],
       drainingSinceMs: null,
+      drainReason: null,
       endAsked: null,
       startPutOff: null,
       instance: { status: 'unknown', description: '', address: null, restarts: null },
@@ -314,12 +318,17 @@ export function fakeManagementFeatures() {
   const plans = new FakePlans();
   const operations = new FakeOperations();
   const rooms = new FakeRooms();
+  const { automation, reports, backtests, providers } = fakeAutomationFeatures();
   return {
     schedulers,
     plans,
     operations,
     rooms,
+    automation,
+    reports,
+    backtests,
     providers: [
+      ...providers,
       { provide: SchedulersService, useValue: schedulers },
       { provide: SchedulerPlansService, useValue: plans },
       { provide: OperationsService, useValue: operations },

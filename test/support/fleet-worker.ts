@@ -14,14 +14,22 @@ import { SwitchActiveVersionExecutor } from '../../src/features/operations/execu
 import { OperationRunner } from '../../src/features/operations/operation-runner';
 import { SchedulerPlaces } from '../../src/features/operations/scheduler-places';
 import { OperationsService } from '../../src/features/operations/operations.service';
+import { AutomationService } from '../../src/features/reconciling/automation.service';
 import { HealthCycle } from '../../src/features/reconciling/health-cycle';
+import { HealthFactsReader } from '../../src/features/reconciling/health-facts-reader';
+import { VersionDifferences } from '../../src/features/reconciling/version-differences';
+import { WebhookAnswers } from '../../src/features/reconciling/webhook-answers';
 import { RoomLifecycle } from '../../src/features/rooms/room-lifecycle';
 import { SchedulersService } from '../../src/features/schedulers/schedulers.service';
+import type { DesiredRoomsWebhook } from '../../src/ports/desired-rooms-webhook';
+import type { HealthRecords } from '../../src/ports/health-records';
 import type { HostPortReservations } from '../../src/ports/host-port-reservations';
 import type { OperationStore } from '../../src/ports/operation-store';
 import type { RoomStore } from '../../src/ports/room-store';
 import type { Runtime } from '../../src/ports/runtime';
 import { everyDeadline } from './every-deadline';
+import { FakeDesiredRoomsWebhook } from './fake-desired-rooms-webhook';
+import { FakeHealthRecords } from './fake-health-records';
 import type { PostgresStores } from './open-postgres';
 import { RecordedLog } from './recorded-log';
 import { RecordedWakeUps } from './recorded-wake-ups';
@@ -43,6 +51,8 @@ export interface FleetWorkerParts {
   hostPorts: HostPortReservations;
   runtime: Runtime;
   operations?: OperationStore;
+  records?: HealthRecords;
+  webhook?: DesiredRoomsWebhook;
   leaseTtlMs?: number;
   /** Of `add_rooms`. */
   limit?: number;
@@ -73,11 +83,31 @@ export function openFleetWorker(parts: FleetWorkerParts) {
     operationsService,
     stores.unitOfWork,
   );
-  const healthCycle = new HealthCycle(stores.schedulers, rooms, operations, operationsService, wakeUps, metrics, log, {
-    limits: roomLimits,
-    addLimit: 1_000,
-    removeLimit: 50,
-  });
+  const { records = new FakeHealthRecords(), webhook = new FakeDesiredRoomsWebhook() } = parts;
+  const options = { limits: roomLimits, addLimit: 1_000, removeLimit: 50 };
+  const healthFacts = new HealthFactsReader(
+    stores.schedulers,
+    rooms,
+    operations,
+    records,
+    new VersionDifferences(stores.schedulers, log),
+    new WebhookAnswers(webhook, wakeUps, metrics, log),
+    log,
+    options,
+  );
+  const healthCycle = new HealthCycle(
+    stores.schedulers,
+    rooms,
+    operations,
+    operationsService,
+    healthFacts,
+    records,
+    wakeUps,
+    metrics,
+    log,
+    options,
+  );
+  const automation = new AutomationService(stores.schedulers, wakeUps);
   const executors = [
     new CreateSchedulerExecutor(runtime, stores.schedulers),
     new CreateNewVersionExecutor(stores.schedulers, operations, rooms, lifecycle, places, {
@@ -93,7 +123,7 @@ export function openFleetWorker(parts: FleetWorkerParts) {
       batchSize: parts.batchSize ?? 40,
     }),
     new RemoveRoomsExecutor(lifecycle, healthCycle, metrics, log),
-    new HealthControllerExecutor(healthCycle),
+    new HealthControllerExecutor(healthCycle, stores.schedulers, rooms),
   ] as unknown as Executor[];
   const runner = new OperationRunner(
     operations,
@@ -115,7 +145,17 @@ export function openFleetWorker(parts: FleetWorkerParts) {
       rollbackDeadlineMs: 600_000,
     },
   );
-  return { runner, healthCycle, schedulers: schedulersService, operations: operationsService, wakeUps, log, registry };
+  return {
+    runner,
+    healthCycle,
+    records,
+    automation,
+    schedulers: schedulersService,
+    operations: operationsService,
+    wakeUps,
+    log,
+    registry,
+  };
 }
 
 export type FleetWorker = ReturnType<typeof openFleetWorker>;

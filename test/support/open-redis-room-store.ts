@@ -172,7 +172,7 @@ async function passTime(redis: Redis, ms: number): Promise<void> {
         const [aliveUntilMs, ...rest] = text.split('\n');
         await redis.hset(keys.waiters, id, [earlier(aliveUntilMs!), ...rest].join('\n'));
       }
-      for (const key of [keys.byStatus, keys.ended, keys.earlyEnds, keys.notCreated, keys.lost]) {
+      for (const key of [keys.byStatus, keys.ended, keys.earlyEnds, keys.failures, keys.notCreated, keys.lost]) {
         for (const member of await redis.zrange(key, 0, -1)) await redis.zincrby(key, -ms, member);
       }
     }

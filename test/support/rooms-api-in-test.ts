@@ -20,6 +20,7 @@ import { EventForwardingService } from '../../src/features/events/event-forwardi
 import { LoopHost, type Loop } from '../../src/features/loop-host';
 import { AllocationExpiry, AllocationExpiryOptions } from '../../src/features/rooms/allocation-expiry';
 import { AllocationWaits, AllocationWaitsOptions } from '../../src/features/rooms/allocation-waits';
+import { HealthRings, HealthRingsOptions } from '../../src/features/rooms/health-rings';
 import { NoticeBoard } from '../../src/features/rooms/notice-board';
 import { RoomAddressesService } from '../../src/features/rooms/room-addresses.service';
 import { RoomAllocationsOptions, RoomAllocationsService } from '../../src/features/rooms/room-allocations.service';
@@ -29,6 +30,7 @@ import { UnheardAllocations } from '../../src/features/rooms/unheard-allocations
 import { SchedulerSettingsCache, SchedulerSettingsOptions } from '../../src/features/schedulers/scheduler-settings';
 import { SchedulerVersionsCache } from '../../src/features/schedulers/scheduler-versions';
 import { EventForwarder } from '../../src/ports/event-forwarder';
+import { HealthRecords } from '../../src/ports/health-records';
 import { Logger } from '../../src/ports/logger';
 import { Metrics } from '../../src/ports/metrics';
 import { Notices } from '../../src/ports/notices';
@@ -36,6 +38,7 @@ import { RoomAllocationStore } from '../../src/ports/room-allocation-store';
 import { RoomStore } from '../../src/ports/room-store';
 import { SchedulerStore } from '../../src/ports/scheduler-store';
 import { WakeUps } from '../../src/ports/wake-ups';
+import { FakeHealthRecords } from './fake-health-records';
 import { GrpcClient } from './grpc-client';
 import { RecordedLog } from './recorded-log';
 import { RecordedWakeUps } from './recorded-wake-ups';
@@ -74,6 +77,8 @@ export function roomsFeatures(settings: RoomsApiSettings): Provider[] {
     { provide: AllocationExpiryOptions, useValue: { intervalMs: 20 } },
     SchedulerSettingsCache,
     SchedulerVersionsCache,
+    { provide: HealthRingsOptions, useValue: { intervalMs: 20 } },
+    HealthRings,
     RoomPingsService,
     EventForwardingService,
     RoomAddressesService,
@@ -138,6 +143,7 @@ export class RoomsApiInTest {
         { provide: RoomAllocationStore, useValue: new RedisRoomAllocationStore(redis) },
         { provide: Notices, useValue: new RedisNotices({ url: redisUrl, name: 'test-notices' }, log) },
         { provide: WakeUps, useValue: wakeUps },
+        { provide: HealthRecords, useValue: new FakeHealthRecords() },
         { provide: EventForwarder, useValue: {} },
         { provide: SchedulerStore, useValue: schedulers },
         ...roomsFeatures({ ...roomsApiSettings, ...settings }),

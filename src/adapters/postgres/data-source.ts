@@ -3,6 +3,7 @@ import { CreateSchedulersAndOperations1732150000000 } from '../../../migrations/
 import { ChangeVersionsAndCancel1732233600000 } from '../../../migrations/1732233600000-change-versions-and-cancel';
 import { KeepChangesLonger1732233700000 } from '../../../migrations/1732233700000-keep-changes-longer';
 import { NameTheInstallation1732320000000 } from '../../../migrations/1732320000000-name-the-installation';
+import { PauseAndRollBack1732406400000 } from '../../../migrations/1732406400000-pause-and-roll-back';
 import { DomainError, messageOf } from '../../domain/errors';
 import { ImpatientClient } from './impatient-client';
 
@@ -21,6 +22,7 @@ const migrations = [
   ChangeVersionsAndCancel1732233600000,
   KeepChangesLonger1732233700000,
   NameTheInstallation1732320000000,
+  PauseAndRollBack1732406400000,
 ];
 
 /** Ours are indexed look-ups and short updates; a longer one waits for a sick database. */

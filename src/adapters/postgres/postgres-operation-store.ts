@@ -374,6 +374,17 @@ export class PostgresOperationStore extends OperationStore {
     return row === undefined ? null : toOperation(row);
   }
 
+  override async listEndedVersionChanges(scheduler: string, limit: number): Promise<Operation[]> {
+    // One at a time has not ended, so they ended in the order in which they were inserted. The definitions are those of the index.
+    const rows = await this.database.rows<OperationRow>(
+      `SELECT ${columns} FROM maestro.operations o WHERE scheduler_name = $1
+         AND definition IN ('create_new_scheduler_version', 'switch_active_version') AND finished_at IS NOT NULL
+       ORDER BY seq DESC LIMIT $2`,
+      [scheduler, limit],
+    );
+    return rows.map(toOperation);
+  }
+
   override async isBusy(scheduler: string): Promise<boolean> {
     const rows = await this.database.rows(
       `SELECT FROM maestro.operations o WHERE o.scheduler_name = $1 AND (o.holds_slot

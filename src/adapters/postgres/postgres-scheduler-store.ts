@@ -6,7 +6,13 @@ import type {
 } from '../../domain/scheduler/scheduler';
 import { firstVersion } from '../../domain/scheduler/scheduler';
 import { DomainError } from '../../domain/errors';
-import { SchedulerStore, type SchedulerFilter, type SchedulerSettings } from '../../ports/scheduler-store';
+import {
+  SchedulerStore,
+  type PausedAutomation,
+  type SchedulerAutomation,
+  type SchedulerFilter,
+  type SchedulerSettings,
+} from '../../ports/scheduler-store';
 import type { PostgresListener } from './postgres-listener';
 import type { PostgresUnitOfWork } from './postgres-unit-of-work';
 
@@ -81,7 +87,8 @@ export class PostgresSchedulerStore extends SchedulerStore {
   override async listSettings(): Promise<SchedulerSettings[]> {
     return this.database.rows<SchedulerSettings>(
       `SELECT name, game, (definition -> 'matchAllocation' ->> 'maxMatches')::int AS "maxMatches",
-         version AS "activeVersion", definition -> 'forwarders' AS forwarders,
+         version AS "activeVersion",
+         coalesce((definition -> 'autoscaling' ->> 'enabled')::boolean, false) AS "isAutoscaled", definition -> 'forwarders' AS forwarders,
          jsonb_build_object(
            'affinity', coalesce(definition -> 'spec' ->> 'affinity', ''),
            'toleration', coalesce(definition -> 'spec' ->> 'toleration', '')
@@ -130,20 +137,68 @@ export class PostgresSchedulerStore extends SchedulerStore {
     );
   }
 
-  override async activateVersion(name: string, version: string): Promise<boolean> {
+  override async activateVersion(
+    name: string,
+    version: string,
+    { isRollback = false }: { isRollback?: boolean } = {},
+  ): Promise<boolean> {
     const changed = await this.database.rows(
       `UPDATE maestro.schedulers s SET
          version = v.version, rollback_version = v.rollback_version, definition = v.definition,
          game = v.definition ->> 'game', updated_at = now(),
+         brought_back_version = CASE WHEN $3 THEN v.version ELSE '' END, activated_at = clock_timestamp(),
+         activated_from = CASE WHEN s.version = v.version THEN s.activated_from ELSE s.version END,
          state = CASE WHEN s.state = 'terminating' THEN s.state ELSE 'in-sync' END
        FROM (
          SELECT version, rollback_version, definition FROM maestro.scheduler_versions
          WHERE scheduler_name = $1 AND ($2 = '' OR version = $2)
          ORDER BY created_at DESC, version DESC LIMIT 1) v
        WHERE s.name = $1 RETURNING s.name`,
-      [name, version],
+      [name, version, isRollback],
     );
     if (changed.length > 0) await this.announce(name);
+    return changed.length > 0;
+  }
+
+  override async readAutomation(name: string): Promise<SchedulerAutomation | null> {
+    const [row] = await this.database.rows<{
+      paused_at: Date | null;
+      paused_by: string;
+      pause_reason: string;
+      is_brought_back: boolean;
+      active_for_ms: number | null;
+      activated_from: string;
+    }>(
+      // The version besides the mark: a process of the release before activates another one, and leaves the mark.
+      `SELECT paused_at, paused_by, pause_reason, activated_from, brought_back_version = version AS is_brought_back,
+         floor(extract(epoch FROM clock_timestamp() - activated_at) * 1000)::float8 AS active_for_ms
+       FROM maestro.schedulers WHERE name = $1`,
+      [name],
+    );
+    if (row === undefined) return null;
+    const { paused_at: since, paused_by: by, pause_reason: reason, is_brought_back: isBroughtBack } = row;
+    return {
+      paused: since === null ? null : { since, by, reason },
+      isBroughtBack,
+      activeForMs: row.active_for_ms,
+      activatedFrom: row.activated_from,
+    };
+  }
+
+  override async pauseAutomation(name: string, { by, reason }: Omit<PausedAutomation, 'since'>): Promise<boolean> {
+    const changed = await this.database.rows(
+      `UPDATE maestro.schedulers SET paused_at = coalesce(paused_at, clock_timestamp()), paused_by = $2, pause_reason = $3
+       WHERE name = $1 RETURNING name`,
+      [name, by, reason],
+    );
+    return changed.length > 0;
+  }
+
+  override async resumeAutomation(name: string): Promise<boolean> {
+    const changed = await this.database.rows(
+      `UPDATE maestro.schedulers SET paused_at = NULL, paused_by = '', pause_reason = '' WHERE name = $1 RETURNING name`,
+      [name],
+    );
     return changed.length > 0;
   }
 

@@ -8,6 +8,9 @@ const latencyBuckets = '5 10 25 50 100 250 500 1000 2500 5000 10000';
 
 /** Names, types and labels that dashboards and alert rules rely on: `management.md` 7, `rooms.md` 9, and our own. */
 const golden = [
+  'counter maestro_worker_autoscaling_webhook_calls_total(scheduler, outcome)',
+  'counter maestro_worker_health_actions_total(game, scheduler, action)',
+  'gauge maestro_worker_automation_paused(game, scheduler)',
   'gauge maestro_loop_last_finished_timestamp_seconds(loop)',
   'counter maestro_api_failed_player_event_forwarding_total(game, scheduler, code)',
   'counter maestro_api_failed_room_event_forwarding_total(game, scheduler, code)',
@@ -53,6 +56,7 @@ const golden = [
   'counter maestro_worker_remove_rooms_operation_deletion_failed_total(scheduler, operation)',
   'counter maestro_worker_remove_rooms_operation_deletion_failed_total_total(scheduler, operation)',
   'gauge maestro_worker_rooms_properly_terminated(game, scheduler)',
+  'gauge maestro_worker_rooms_to_replace(game, scheduler)',
   'gauge maestro_worker_rooms_with_termination_timeout(game, scheduler)',
   'gauge maestro_worker_running_matches(game, scheduler)',
   'gauge maestro_worker_start_back_off(game, scheduler)',
@@ -75,6 +79,8 @@ describe('the metrics on Prometheus', () => {
     available: 3,
     terminationTimeouts: 2,
     properlyTerminated: 1,
+    toReplace: 4,
+    paused: 0,
     backsOffForMs: 60_000,
   };
   const run = { scheduler: 'arena', game: 'go', definition: 'add_rooms', success: true, elapsedMs: 12 } as const;
@@ -88,6 +94,8 @@ describe('the metrics on Prometheus', () => {
     metrics.roomCreationFailed(scheduler);
     metrics.roomDeletionFailed(scheduler);
     metrics.healthPlanned(scheduler, 'go', figures);
+    metrics.healthActed(scheduler, 'go', 'scale_down', 3);
+    metrics.webhookAsked(scheduler, 'deadline_exceeded');
     metrics.instanceFailed(scheduler, 'image_pull');
     metrics.pingFailed(scheduler, 'unknown_room');
     metrics.allocationAnswered(scheduler, 'allocated', 7);
@@ -153,6 +161,10 @@ describe('the metrics on Prometheus', () => {
         'maestro_worker_rooms_with_termination_timeout{game="go",scheduler="arena"} 2',
         'maestro_worker_rooms_properly_terminated{game="go",scheduler="arena"} 1',
         'maestro_worker_start_back_off{game="go",scheduler="arena"} 1',
+        'maestro_worker_rooms_to_replace{game="go",scheduler="arena"} 4',
+        'maestro_worker_automation_paused{game="go",scheduler="arena"} 0',
+        'maestro_worker_health_actions_total{game="go",scheduler="arena",action="scale_down"} 3',
+        'maestro_worker_autoscaling_webhook_calls_total{scheduler="arena",outcome="deadline_exceeded"} 1',
         'maestro_api_ping_handler_update_room_failures_total{scheduler="arena",reason="unknown_room"} 1',
         'maestro_watcher_instance_failures_total{scheduler="arena",reason="image_pull"} 1',
         'maestro_watcher_number_of_events_processed_total{scheduler="arena",instanceEventType="added",success="true"} 1',

@@ -42,6 +42,8 @@ export class PrometheusMetrics extends Metrics {
   private readonly protectionsToDo: { count: Gauge<string>; oldestSeconds: Gauge<string> };
   private readonly loopFreshness: Gauge<string>;
   private readonly health: Record<keyof Omit<HealthFigures, 'backsOffForMs'>, Gauge<string>>;
+  private readonly healthActions: Counter<string>;
+  private readonly webhookAnswers: Counter<string>;
   private readonly backOff: Gauge<(typeof fleetLabels)[number]>;
   /** By scheduler. Each worker looks now and then: what it knows ends by itself, though it may be another that looks again. */
   private readonly backsOffUntil = new Map<string, { game: string; untilMs: number }>();
@@ -176,7 +178,23 @@ export class PrometheusMetrics extends Metrics {
         'Rooms that said they terminated and still have a record',
         fleetLabels,
       ),
+      toReplace: this.gauge(
+        'maestro_worker_rooms_to_replace',
+        'Rooms of replaced versions that are left, those included that drain until their match ends',
+        fleetLabels,
+      ),
+      paused: this.gauge('maestro_worker_automation_paused', '1 while somebody has paused the automation', fleetLabels),
     };
+    this.healthActions = this.counter(
+      'maestro_worker_health_actions_total',
+      'Rooms that health cycles added, claimed because they were too many, drained, released or removed, and versions that they rolled back',
+      [...fleetLabels, 'action'],
+    );
+    this.webhookAnswers = this.counter(
+      'maestro_worker_autoscaling_webhook_calls_total',
+      'Times a service was asked how many rooms there should be',
+      ['scheduler', 'outcome'],
+    );
     this.backOff = this.backOffGauge();
     this.fleet = this.fleetGauges();
   }
@@ -216,6 +234,14 @@ export class PrometheusMetrics extends Metrics {
       gauge.set({ game, scheduler }, figures[name as keyof HealthFigures]);
     }
     this.backsOffUntil.set(scheduler, { game, untilMs: performance.now() + figures.backsOffForMs });
+  }
+
+  override healthActed(scheduler: string, game: string, action: string, amount: number): void {
+    this.healthActions.inc({ game, scheduler, action }, amount);
+  }
+
+  override webhookAsked(scheduler: string, outcome: string): void {
+    this.webhookAnswers.inc({ scheduler, outcome });
   }
 
   override pingFailed(scheduler: string | null, reason: string): void {
@@ -300,6 +326,8 @@ export class PrometheusMetrics extends Metrics {
       this.allocationSeconds,
       ...Object.values(this.forwarded).flatMap((counters) => Object.values(counters)),
       this.refusedEvents,
+      this.healthActions,
+      this.webhookAnswers,
       this.instanceFailures,
       this.instanceEvents,
       this.backOff,

@@ -101,6 +101,7 @@ const fieldsByKind: Readonly<Record<string, Readonly<Record<string, 'string' | '
   allocation_served: { allocation: 'string' },
   room_allocated: { room: 'string', allocation: 'string', expiresAtMs: 'number' },
   room_draining: { room: 'string' },
+  room_drain_canceled: { room: 'string' },
   room_terminating: { room: 'string', reason: 'string' },
 } satisfies Record<Notice['kind'], Record<string, 'string' | 'number'>>;
 

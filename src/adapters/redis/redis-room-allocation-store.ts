@@ -111,8 +111,14 @@ export class RedisRoomAllocationStore extends RoomAllocationStore {
       idsByScheduler.set(scheduler, ids);
       ids.push(id);
     }
-    const ended = await Promise.all([...idsByScheduler].map(([scheduler, ids]) => this.end(scheduler, ids)));
-    return { ended: ended.reduce((sum, count) => sum + count, 0), handled: due.length };
+    const endings = await Promise.all(
+      [...idsByScheduler].map(async ([scheduler, ids]) => ({ scheduler, ended: await this.end(scheduler, ids) })),
+    );
+    return {
+      ended: endings.reduce((sum, { ended }) => sum + ended, 0),
+      endedOf: endings.filter(({ ended }) => ended > 0).map(({ scheduler }) => scheduler),
+      handled: due.length,
+    };
   }
 
   private async readDue(limit: number): Promise<{ id: string; scheduler: string; atMs: number }[]> {

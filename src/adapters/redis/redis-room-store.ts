@@ -1,11 +1,13 @@
 import type { Cluster, Redis } from 'ioredis';
 import { DomainError } from '../../domain/errors';
-import type { EarlyEnds } from '../../domain/room/start-back-off';
+import { isOutsideReason } from '../../domain/room/failure-reason';
+import { earlyEndWindowMs, type EarlyEnds, type VersionFailures } from '../../domain/room/start-back-off';
 import {
   instanceStatuses,
   mostRunningMatches,
   pingStatuses,
   roomStatuses,
+  type DrainReason,
   type FleetCounts,
   type Instance,
   type InstanceRestarts,
@@ -15,8 +17,10 @@ import {
 } from '../../domain/room/room';
 import {
   RoomStore,
+  type DrainOutcome,
   type EndedRoom,
   type FleetSnapshot,
+  type FleetWindows,
   type InstanceOutcome,
   type NewRoom,
   type Ping,
@@ -45,6 +49,8 @@ export interface RoomRecord {
   /** Absent when there is none; `exp` absent once confirmed, `reportBy` until its caller does it. Times in ms. */
   allocations?: { id: string; at: number; exp?: number; reportBy?: number }[];
   drainingSinceMs?: number;
+  /** Absent also for a drain that an operator began before reasons were stored. */
+  drainReason?: DrainReason;
   /** Where the process with the room's stream is told of notices. */
   listener?: string;
   /** Index in `instanceStatuses`. */
@@ -70,6 +76,8 @@ export interface RoomRecord {
   generation?: string;
   /** It is among the early ends; the scripts' own. */
   endedEarly?: boolean;
+  /** It is among the failures; the scripts' own. */
+  hasFailed?: boolean;
   /** It was ready or used once; the scripts' own. */
   wasUp?: boolean;
   /** Why it was removed, where that counts as an early end; the scripts' own. */
@@ -79,8 +87,8 @@ export interface RoomRecord {
 }
 
 const readPageSize = 1_000;
-/** Rooms of one call that changes many at once. */
-const chunkSize = 500;
+/** Pings wait while a script runs: so many rooms take it a few milliseconds. */
+const roomsPerScript = 500;
 
 /**
  * Rooms in Redis, one Lua script per change; pings of a scheduler that come together share one call. The client must have
@@ -149,6 +157,7 @@ export class RedisRoomStore extends RoomStore {
       instance.restarts === undefined ? '' : JSON.stringify(instance.restarts),
       options.unasked ?? '',
       instance.restarts?.count ?? 0,
+      isOutsideReason(instance.description) ? 1 : 0,
     ])) as [InstanceOutcome['outcome'], number, number, number];
     switch (answer[0]) {
       case 'applied':
@@ -179,6 +188,7 @@ export class RedisRoomStore extends RoomStore {
       reason,
       unasked,
       mayComeBack ? 1 : 0,
+      mayComeBack || isOutsideReason(reason) ? 1 : 0,
     ])) as [number, number, string, number];
     return { existed: existed === 1, validation: validation === 1, reason: said, isUnasked: isUnasked === 1 };
   }
@@ -193,8 +203,7 @@ export class RedisRoomStore extends RoomStore {
     options: { reason: string; silentSinceMs?: number; failedBecause?: string; byName?: boolean },
   ): Promise<Map<string, 'terminating' | 'has_match' | 'unknown_room'>> {
     const outcomes = new Map<string, 'terminating' | 'has_match' | 'unknown_room'>();
-    for (let start = 0; start < ids.length; start += chunkSize) {
-      const chunk = ids.slice(start, start + chunkSize);
+    for (const chunk of chunksOf(ids)) {
       const { reason, silentSinceMs = '', byName = false, failedBecause = '' } = options;
       const args = [reason, silentSinceMs, byName ? 1 : 0, failedBecause, ...chunk];
       const answers = (await this.rooms.script('terminate-rooms', scheduler, args)) as (
@@ -206,30 +215,29 @@ export class RedisRoomStore extends RoomStore {
   }
 
   async noteEndAsked(scheduler: string, ids: readonly string[]): Promise<void> {
-    for (let start = 0; start < ids.length; start += chunkSize) {
-      await this.rooms.script('note-end-asked', scheduler, ids.slice(start, start + chunkSize));
-    }
+    for (const chunk of chunksOf(ids)) await this.rooms.script('note-end-asked', scheduler, chunk);
   }
 
   async noteStartPutOff(scheduler: string, ids: readonly string[], reason: string): Promise<void> {
-    for (let start = 0; start < ids.length; start += chunkSize) {
-      await this.rooms.script('note-start-put-off', scheduler, [reason, ...ids.slice(start, start + chunkSize)]);
-    }
+    for (const chunk of chunksOf(ids)) await this.rooms.script('note-start-put-off', scheduler, [reason, ...chunk]);
   }
 
-  async drainRooms(
-    scheduler: string,
-    ids: string[],
-  ): Promise<Map<string, 'draining' | 'terminating' | 'unknown_room'>> {
-    const outcomes = new Map<string, 'draining' | 'terminating' | 'unknown_room'>();
-    for (let start = 0; start < ids.length; start += chunkSize) {
-      const chunk = ids.slice(start, start + chunkSize);
-      const answers = (await this.rooms.script('drain-rooms', scheduler, chunk)) as (
-        'draining' | 'terminating' | 'unknown_room'
-      )[];
+  async drainRooms(scheduler: string, ids: string[], reason: DrainReason): Promise<Map<string, DrainOutcome>> {
+    const outcomes = new Map<string, DrainOutcome>();
+    for (const chunk of chunksOf(ids)) {
+      const answers = (await this.rooms.script('drain-rooms', scheduler, [reason, ...chunk])) as DrainOutcome[];
       chunk.forEach((id, place) => outcomes.set(id, answers[place]!));
     }
     return outcomes;
+  }
+
+  async releaseRooms(scheduler: string, ids: string[], reason: DrainReason): Promise<string[]> {
+    const released: string[] = [];
+    for (const chunk of chunksOf(ids)) {
+      const answers = (await this.rooms.script('release-rooms', scheduler, [reason, ...chunk])) as number[];
+      released.push(...chunk.filter((_, place) => answers[place] === 1));
+    }
+    return released;
   }
 
   async getTransitions(scheduler: string, id: string): Promise<RoomTransition[]> {
@@ -287,11 +295,13 @@ export class RedisRoomStore extends RoomStore {
     return { nowMs, hearingSinceMs: hearingSince(marks, nowMs) };
   }
 
-  async readFleet(scheduler: string): Promise<FleetSnapshot> {
-    const [first, marks] = await Promise.all([this.readPage(scheduler, ''), this.readHearingMarks()]);
+  async readFleet(scheduler: string, options: FleetWindows = {}): Promise<FleetSnapshot> {
+    const windows = { failureWindowMs: earlyEndWindowMs, earlyEndWindowMs, ...options };
+    const read = (cursor: string): Promise<FleetPage> => this.readPage(scheduler, { cursor, windows });
+    const [first, marks] = await Promise.all([read(''), this.readHearingMarks()]);
     const rooms = first.rooms;
     for (let { cursor } = first; cursor !== '';) {
-      const page = await this.readPage(scheduler, cursor);
+      const page = await read(cursor);
       rooms.push(...page.rooms);
       cursor = page.cursor;
     }
@@ -301,6 +311,7 @@ export class RedisRoomStore extends RoomStore {
       hearingSinceMs: hearingSince(marks, first.nowMs),
       rebuilding: !first.synced,
       earlyEnds: first.earlyEnds,
+      failures: first.failures,
     };
   }
 
@@ -353,24 +364,41 @@ export class RedisRoomStore extends RoomStore {
     return this.rooms.reach(() => this.redis.hmget(hearingKey, 'sinceMs', 'lastMs', 'maxGapMs'));
   }
 
-  private async readPage(scheduler: string, cursor: string): Promise<FleetPage> {
-    const [nowMs, synced, ...others] = (await this.rooms.script('read-fleet-page', scheduler, [
-      cursor,
-      this.pageSize,
-    ])) as [string, number, ...EarlyEndsAnswer, string, ...string[]];
-    const [count, notCreated, lastAtMs, lastReason, lostSince, nextCursor, ...records] = others;
+  private async readPage(
+    scheduler: string,
+    { cursor, windows }: { cursor: string; windows: Required<FleetWindows> },
+  ): Promise<FleetPage> {
+    const args = [cursor, this.pageSize, windows.failureWindowMs, windows.earlyEndWindowMs];
+    const answer = (await this.rooms.script('read-fleet-page', scheduler, args)) as FleetPageAnswer;
+    const [nowMs, synced, count, notCreated, lastAtMs, lastReason, lostSince, failures, nextCursor, ...records] =
+      answer;
     return {
       rooms: records.filter((text) => text !== '').map((text) => readRoom(scheduler, text)),
       nowMs: Number(nowMs),
       synced: synced === 1,
       earlyEnds: earlyEndsOf([count, notCreated, lastAtMs, lastReason, lostSince]),
+      failures: new Map(Object.entries(JSON.parse(failures) as Record<string, VersionFailures>)),
       cursor: nextCursor,
     };
   }
 }
 
+function chunksOf(ids: readonly string[]): string[][] {
+  const count = Math.ceil(ids.length / roomsPerScript);
+  return Array.from({ length: count }, (_, index) => ids.slice(index * roomsPerScript, (index + 1) * roomsPerScript));
+}
+
 /** What `readEarlyEnds` of the scripts answers. */
 type EarlyEndsAnswer = [count: number, notCreated: number, lastAtMs: string, lastReason: string, lostSince: number];
+
+type FleetPageAnswer = [
+  nowMs: string,
+  synced: number,
+  ...EarlyEndsAnswer,
+  failures: string,
+  cursor: string,
+  ...records: string[],
+];
 
 function earlyEndsOf([count, notCreated, lastAtMs, lastReason, lostSince]: EarlyEndsAnswer): EarlyEnds {
   return { count, notCreated, lastAtMs: lastAtMs === '' ? null : Number(lastAtMs), lastReason, lostSince };
@@ -381,6 +409,7 @@ interface FleetPage {
   nowMs: number;
   synced: boolean;
   earlyEnds: EarlyEnds;
+  failures: ReadonlyMap<string, VersionFailures>;
   /** Where the next page begins; empty when there is none. */
   cursor: string;
 }
@@ -392,8 +421,18 @@ interface TransitionRecord extends Pick<RoomTransition, 'cause' | 'detail'> {
   to: number;
 }
 
-/** Outcome, from, to, and as 0 or 1: validation, draining; open allocations; 0 or 1: awaited. */
-type PingAnswer = [PingOutcome['outcome'], number, number, number, number, number, number];
+/** As `scripts/apply-pings.lua` says it. */
+type PingAnswer = [
+  outcome: PingOutcome['outcome'],
+  from: number,
+  to: number,
+  validation: number,
+  draining: number,
+  openAllocations: number,
+  isAwaited: number,
+  isUsedOtherwise: number,
+  hasLostMatch: number,
+];
 
 function readPingAnswer([
   outcome,
@@ -403,6 +442,8 @@ function readPingAnswer([
   draining,
   openAllocations,
   isAwaited,
+  isUsedOtherwise,
+  hasLostMatch,
 ]: PingAnswer): PingOutcome {
   switch (outcome) {
     case 'applied':
@@ -414,6 +455,8 @@ function readPingAnswer([
         draining: draining === 1,
         openAllocations,
         isAwaited: isAwaited === 1,
+        isUsedOtherwise: isUsedOtherwise === 1,
+        hasLostMatch: hasLostMatch === 1,
       };
     case 'refused':
       return { outcome, from: roomStatuses[from]! };
@@ -458,6 +501,7 @@ function readRoom(scheduler: string, text: string): Room {
       expiresAtMs: exp ?? null,
     })),
     drainingSinceMs: record.drainingSinceMs ?? null,
+    drainReason: record.drainingSinceMs === undefined ? null : (record.drainReason ?? 'operator'),
     endAsked: record.endAskedAtMs === undefined ? null : { times: record.endAsks ?? 1, lastAtMs: record.endAskedAtMs },
     startPutOff:
       record.putOffAtMs === undefined ? null : { lastAtMs: record.putOffAtMs, reason: record.putOffReason ?? '' },

@@ -31,8 +31,8 @@ describe('partitionOf', () => {
 describe('schedulerKeys', () => {
   it('tags all keys of a scheduler and its partition alike, so that one cluster node holds them', () => {
     const keys = scriptKeys(schedulerKeys('pvp'));
-    expect(keys).toHaveLength(21);
-    expect(new Set(keys).size).toBe(21);
+    expect(keys).toHaveLength(23);
+    expect(new Set(keys).size).toBe(23);
     const tag = partitionTag(partitionOf('pvp'));
     for (const key of keys) {
       // Redis Cluster takes what stands between the first { and the } after it.
@@ -71,6 +71,8 @@ describe('schedulerKeys', () => {
       'maestro:{p01}:scheduler:pvp:waiters',
       'maestro:{p01}:scheduler:pvp:not-created',
       'maestro:{p01}:scheduler:pvp:lost',
+      'maestro:{p01}:scheduler:pvp:health-record',
+      'maestro:{p01}:scheduler:pvp:failures',
     ]);
     expect(hearingKey).toBe('maestro:{p00}:hearing');
   });

@@ -55,8 +55,10 @@ export interface SchedulerKeys extends PartitionKeys {
   ids: string;
   /** Sorted set: id of an ended room, score = when (ms). Forgotten after 24 h, with the key itself. */
   ended: string;
-  /** Sorted set: id and reason of a room that ended early, score = when (ms). Forgotten after 10 min, with the key itself. */
+  /** Sorted set: id, version and reason of a room that ended early, score = when (ms). Forgotten after 10 min, with the key itself. */
   earlyEnds: string;
+  /** Likewise of a room that failed: the newest 2,000. Forgotten after 1 h, with the key itself. */
+  failures: string;
   /** Sorted set: id of a room that ended early before it had an instance, score = when (ms). Forgotten likewise. */
   notCreated: string;
   /** Sorted set: id of a room that had its place before the last early end and lost it since, score = when (ms). Likewise. */
@@ -73,6 +75,8 @@ export interface SchedulerKeys extends PartitionKeys {
   hosts: string;
   /** Hash: id of an ended validation room -> what the runtime said of its end. Goes 24 h after the last of them. */
   endReasons: string;
+  /** String: what the last health cycle saw, decided and why (JSON). Goes a day after the last one. */
+  healthRecord: string;
 }
 
 /** Since when rooms APIs hear pings, for the whole store: hash `sinceMs`, `lastMs`, `maxGapMs`. */
@@ -127,9 +131,11 @@ export function schedulerKeys(scheduler: string): SchedulerKeys {
     ids: `${start}ids`,
     ended: `${start}ended`,
     earlyEnds: `${start}early-ends`,
+    failures: `${start}failures`,
     notCreated: `${start}not-created`,
     lost: `${start}lost`,
     endReasons: `${start}end-reasons`,
+    healthRecord: `${start}health-record`,
   };
 }
 
@@ -160,6 +166,8 @@ export function scriptKeys(keys: SchedulerKeys): string[] {
     keys.waiters,
     keys.notCreated,
     keys.lost,
+    keys.healthRecord,
+    keys.failures,
   ];
 }
 

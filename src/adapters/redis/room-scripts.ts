@@ -2,12 +2,12 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Cluster, Redis } from 'ioredis';
 import { matchLoad, matchLoads, statusTable } from '../../domain/room/next-room-status';
-import { earlyEndAgeMs, earlyEndWindowMs } from '../../domain/room/start-back-off';
+import { earlyEndAgeMs, earlyEndWindowMs, failuresKeptMs, mostFailures } from '../../domain/room/start-back-off';
 import { hasMatch, instanceStatuses, pingStatuses, roomStatuses } from '../../domain/room/room';
 import { noticeChannelPrefix } from './room-keys';
 
 /** How many of `scriptKeys` the scripts use. Fixed numbers let ioredis find the cluster slot. */
-const [keysOfAPing, allKeys] = [12, 21];
+const [keysOfAPing, allKeys] = [12, 23];
 /** Those that share `allocation-prelude.lua`. */
 const keysOfAllocationScripts = {
   allocate: allKeys,
@@ -27,6 +27,7 @@ const numberOfKeys = {
   'note-end-asked': keysOfAPing,
   'note-start-put-off': keysOfAPing,
   'drain-rooms': keysOfAPing,
+  'release-rooms': keysOfAPing,
   'read-fleet-page': allKeys,
   'read-early-ends': allKeys,
   'recount-fleet': allKeys,
@@ -73,6 +74,7 @@ function domainConstants(): string {
     `local PING_STATUSES, INSTANCE_STATUSES = ${pingStatuses.length}, ${instanceStatuses.length}`,
     `local MATCH_LOADS = ${matchLoads.length}`,
     `local EARLY_END_AGE_MS, EARLY_END_WINDOW_MS = ${earlyEndAgeMs}, ${earlyEndWindowMs}`,
+    `local FAILURES_KEPT_MS, MOST_FAILURES = ${failuresKeptMs}, ${mostFailures}`,
     `local NOTICES = '${noticeChannelPrefix}'`,
     `local EVENTS_KEPT = '${eventsKept}'`,
     `local SINGLE_LOADS = '${loadDigits(1)}'`,

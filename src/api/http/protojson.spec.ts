@@ -15,7 +15,13 @@ import {
   SchedulerSchema,
   SpecSchema,
 } from '../../proto/gen/api/v1/scheduler_messages_pb';
-import { CreateSchedulerRequestSchema, PatchSchedulerRequestSchema } from '../../proto/gen/api/v1/schedulers_pb';
+import {
+  CreateSchedulerRequestSchema,
+  NewSchedulerVersionRequestSchema,
+  PatchSchedulerRequestSchema,
+} from '../../proto/gen/api/v1/schedulers_pb';
+import { file_maestro_extensions_v1_patch_scheduler_extensions } from '../../proto/gen/maestro/extensions/v1/patch_scheduler_extensions_pb';
+import { file_maestro_extensions_v1_scheduler_extensions } from '../../proto/gen/maestro/extensions/v1/scheduler_extensions_pb';
 import { decodeMessage, encodeMessage } from './protojson';
 
 /** A field of a message after the trip: JSON in, message, JSON out. */
@@ -114,6 +120,73 @@ describe('decodeMessage (management.md 1.2)', () => {
 
   it('ignores unknown names', () => {
     expect(roundTrip(SpecSchema, { unknown: { a: 1 }, version: 'v1.0.0' }, 'version')).toBe('v1.0.0');
+  });
+
+  it('ignores unknown names beside and around extensions', () => {
+    const json = { extension: { drain: {} }, spec: { drain: 1 }, extensions: { drain: { deadline_seconds: 5 } } };
+    expect(decodeMessage(PatchSchedulerRequestSchema, json).extensions?.drain?.deadlineSeconds).toBe(5);
+  });
+
+  it.each(
+    [file_maestro_extensions_v1_scheduler_extensions, file_maestro_extensions_v1_patch_scheduler_extensions].flatMap(
+      ({ messages }) => messages.map((message) => [message.name, message] as const),
+    ),
+  )('takes every field of %s by both of its names, and no other', (_name, message) => {
+    for (const { name, jsonName } of message.fields) {
+      expect(decodeMessage(message, { [name]: null })).toEqual(create(message));
+      expect(decodeMessage(message, { [jsonName]: null })).toEqual(create(message));
+      expect(refusal(message, { [`${jsonName}X`]: null })).toBe(
+        `malformed request: field "${jsonName}X": unknown field, did you mean ${jsonName}?`,
+      );
+    }
+  });
+
+  it.each<[string, JsonValue, string]>([
+    ['at the top', { drian: {} }, 'field "extensions.drian": unknown field, did you mean drain?'],
+    [
+      'in a part',
+      { drain: { deadlineSecond: 5 } },
+      'field "extensions.drain.deadlineSecond": unknown field, did you mean deadlineSeconds?',
+    ],
+    [
+      'in snake_case',
+      { drain: { deadline_second: 5 } },
+      'field "extensions.drain.deadline_second": unknown field, did you mean deadlineSeconds?',
+    ],
+    [
+      'that is null',
+      { drain: { deadlineSecond: null } },
+      'field "extensions.drain.deadlineSecond": unknown field, did you mean deadlineSeconds?',
+    ],
+    [
+      'beside a known one',
+      { rollout: { automaticRollback: true, failureshares: 1 } },
+      'field "extensions.rollout.failureshares": unknown field, did you mean failureShare?',
+    ],
+    [
+      'far inside',
+      { autoscaling: { chain: { policies: [{ type: 'webhook' }, { schedule: { windows: [{ corn: '' }] } }] } } },
+      'field "extensions.autoscaling.chain.policies[1].schedule.windows[0].corn": unknown field, did you mean cron?',
+    ],
+    [
+      'that is like none',
+      { rollout: { constructor: 1 } },
+      'field "extensions.rollout.constructor": unknown field, known are automaticRollback, failureShare, failureWindowSeconds',
+    ],
+    [
+      'that is very long',
+      { drain: { ['x'.repeat(100_000)]: 1 } },
+      `field "extensions.drain.${'x'.repeat(57)}...": unknown field, known are deadlineSeconds`,
+    ],
+    [
+      'that only a patch has',
+      { clear: ['annotations'] },
+      'field "extensions.clear": unknown field, known are autoscaling, rollout, drain',
+    ],
+  ])('refuses an unknown name of extensions %s', (_name, extensions, reason) => {
+    for (const schema of [CreateSchedulerRequestSchema, NewSchedulerVersionRequestSchema]) {
+      expect(refusal(schema, { extensions })).toBe(`malformed request: ${reason}`);
+    }
   });
 
   it('reads no body as the empty message', () => {

@@ -2,13 +2,15 @@ import { create, fromJson, ScalarType, toJson } from '@bufbuild/protobuf';
 import type { DescField, DescMessage, JsonObject, JsonValue, MessageShape } from '@bufbuild/protobuf';
 import { DomainError } from '../../domain/errors';
 import { shortestFloat32 } from '../shortest-float32';
+import { nearName } from './near-name';
 
 /**
  * Reads a message from JSON as v10's gateway does (`management.md` 1.2): names in camelCase or snake_case, unknown names
  * ignored, null means unset, numbers also as text. `undefined` is the empty message.
  *
- * Two things differ on purpose: a string with a NUL character is refused (PostgreSQL cannot hold it, v10 answers 500), and
- * the text names the field by its path (`spec.containers[0].ports[0].port`).
+ * Three things differ on purpose: a string with a NUL character is refused (PostgreSQL cannot hold it, v10 answers 500), the
+ * text names the field by its path (`spec.containers[0].ports[0].port`), and messages of `maestro.extensions`, which v10 does not
+ * have, refuse unknown names: a part of them is replaced as a whole, so a misspelt name would clear what it was to set.
  *
  * @throws DomainError `request.malformed` (invalid_argument); `details.field` is the path.
  */
@@ -42,6 +44,11 @@ export function isWellKnown(desc: DescMessage): boolean {
   return desc.typeName.startsWith('google.protobuf.');
 }
 
+/** Messages that a client of v10 never sends, so that its leniency binds nobody there. */
+function refusesUnknownNames(desc: DescMessage): boolean {
+  return desc.typeName.startsWith('maestro.extensions.');
+}
+
 function isJsonObject(json: JsonValue): json is JsonObject {
   return typeof json === 'object' && json !== null && !Array.isArray(json);
 }
@@ -71,6 +78,7 @@ function prepareMessage(desc: DescMessage, json: JsonValue, path: string): JsonV
   for (const name of Object.keys(json)) {
     const field = fields.get(name);
     const value = json[name];
+    if (field === undefined && refusesUnknownNames(desc)) refuseUnknown(desc, name, path);
     if (field === undefined || value === undefined || value === null) continue;
     const prepared = prepareField(field, value, join(path, name));
     if (prepared === value) continue;
@@ -145,6 +153,19 @@ function integralText(text: string, path: string): string {
     throw malformedField(path, `expected a 64-bit integer: ${shown(text)} out of range`);
   }
   return significant === '' ? '0' : `${sign}${significant}${'0'.repeat(zeros)}`;
+}
+
+/** Enough to recognise what one wrote; a name may be as long as a body. */
+const maxNameLength = 60;
+
+function refuseUnknown(desc: DescMessage, name: string, path: string): void {
+  if (desc.fields.some((field) => field.name === name || field.jsonName === name)) return;
+  const known = desc.fields.map(({ jsonName }) => jsonName);
+  const meant = nearName(name, known);
+  throw malformedField(
+    join(path, name.length > maxNameLength ? `${name.slice(0, maxNameLength - 3)}...` : name),
+    meant === undefined ? `unknown field, known are ${known.join(', ')}` : `unknown field, did you mean ${meant}?`,
+  );
 }
 
 function refuseNul(text: string, path: string): void {

@@ -1,10 +1,14 @@
 import { Module } from '@nestjs/common';
 import type { DynamicModule, ModuleMetadata } from '@nestjs/common';
 import type { OpenApiTitle } from '../openapi/open-api-document';
+import { BacktestsController } from './backtests.controller';
+import { BacktestsHandlers } from './backtests-handlers';
 import { OperationDetailsController } from './operation-details.controller';
 import { OperationDetailsHandlers } from './operation-details-handlers';
 import { OperationsHandlers } from './operations-handlers';
 import { OperationsController } from './operations.controller';
+import { SchedulerAutomationController } from './scheduler-automation.controller';
+import { SchedulerAutomationHandlers } from './scheduler-automation-handlers';
 import { SchedulerPlansController } from './scheduler-plans.controller';
 import { SchedulerPlansHandlers } from './scheduler-plans-handlers';
 import { SchedulerRoomsController } from './scheduler-rooms.controller';
@@ -14,7 +18,7 @@ import { SchedulersController } from './schedulers.controller';
 
 export const managementOpenApi: OpenApiTitle = {
   title: 'Maestro management API',
-  description: 'Schedulers, their versions, rooms and operations: what operators call.',
+  description: 'Schedulers, their versions, rooms, operations and automation: what operators call.',
 };
 
 /** What answers the rpcs, over REST and gRPC alike. */
@@ -22,8 +26,10 @@ const handlers = [
   SchedulersHandlers,
   SchedulerPlansHandlers,
   SchedulerRoomsHandlers,
+  SchedulerAutomationHandlers,
   OperationsHandlers,
   OperationDetailsHandlers,
+  BacktestsHandlers,
 ];
 
 /** The management API. `features` brings the services that the handlers call: modules that export them, or providers. */
@@ -37,8 +43,10 @@ export class ManagementApiModule {
         SchedulersController,
         SchedulerPlansController,
         SchedulerRoomsController,
+        SchedulerAutomationController,
         OperationsController,
         OperationDetailsController,
+        BacktestsController,
       ],
       providers: [...(features.providers ?? []), ...handlers],
       // The gRPC server calls the same handlers.

@@ -60,3 +60,15 @@ export const operationEnded: RouteError = {
   when: 'The operation has ended.',
   example: 'cannot cancel operation since status "finished" is a final status',
 };
+export const invalidPauseReason: RouteError = {
+  when: 'The reason is too long.',
+  example: 'the reason of a pause may have 500 characters, and has 501',
+};
+export const invalidBacktest: RouteError = {
+  when: 'A field breaks its rule, the policy would be refused for a scheduler, or the backtest or its simulated fleet is too large.',
+  example: 'malformed request: field "load[3].time": must be later than the time of the point before',
+};
+export const backtestsBusy: RouteError = {
+  when: 'Another backtest is computed.',
+  example: 'This process computes another backtest; ask again when it is done, or use `maestro backtest`.',
+};

@@ -3,6 +3,7 @@ import type { JsonObject } from '@bufbuild/protobuf';
 import type { FleetCounts } from '../../domain/room/room';
 import { isEmptyPatch, type DefinitionPatch } from '../../domain/scheduler/patch-definition';
 import type { Scheduler, SchedulerDefinition } from '../../domain/scheduler/scheduler';
+import { fullExtensions } from '../../domain/scheduler/scheduler.fixture';
 import {
   SchedulerInfoSchema,
   SchedulerSchema,
@@ -95,6 +96,12 @@ const sample: SchedulerDefinition = {
   labels: {},
   matchAllocation: { maxMatches: 1 },
 };
+
+/** The answer for the sample, as it was before there were extensions. */
+const bytesWithoutExtensions = [
+  'CgJzMRIBZxoHaW4tc3luYyIICMC4AhDg1AMqCwigpcixBhDAqdM6MgMxMCU4AkJRCgZ2MS4wLjASAghkGjwKAWMSAWkaBkFsd2F5cyoGCgFBEgFiMgsK',
+  'BDIwTWkSAzEwbToLCgQyME1pEgMxMG1CCgoBcBIDdGNwGFAyBU5ldmVyUiwKAWYQARoEZ1JQQyIDaDoxKhoI6AcSFQoTCghyb29tVHlwZRIHGgVncmVlbmoCCAE=',
+].join('');
 
 function scheduler(definition: Partial<SchedulerDefinition> = {}): Scheduler {
   return {
@@ -241,9 +248,18 @@ describe('definitionFromMessage', () => {
     expect(definitionOf(json)).toMatchObject(expected);
   });
 
-  it('leaves an absent portRange and autoscaling absent', () => {
+  it('leaves an absent portRange and autoscaling, and absent extensions, absent', () => {
     expect(definitionOf({})).not.toHaveProperty('portRange');
     expect(definitionOf({})).not.toHaveProperty('autoscaling');
+    expect(definitionOf({})).not.toHaveProperty('extensions');
+    expect(definitionOf({ extensions: null })).not.toHaveProperty('extensions');
+  });
+
+  it('reads extensions, also empty ones, which say that there are none', () => {
+    expect(definitionOf({ extensions: fullExtensions() as JsonObject })).toMatchObject({
+      extensions: fullExtensions(),
+    });
+    expect(definitionOf({ extensions: {} })).toMatchObject({ extensions: {} });
   });
 
   it("refuses a NUL character in a forwarder's metadata, which no database text can hold", () => {
@@ -262,6 +278,20 @@ describe('definitionFromMessage of a new version', () => {
 
   it('reads a full request as that of a new scheduler', () => {
     expect(newVersionOf(request)).toEqual(sample);
+  });
+
+  it('tells extensions that are empty from none, over either wire', () => {
+    const overWire = (json: JsonObject) =>
+      definitionFromMessage(
+        fromBinary(
+          NewSchedulerVersionRequestSchema,
+          toBinary(NewSchedulerVersionRequestSchema, decodeMessage(NewSchedulerVersionRequestSchema, json)),
+        ),
+      );
+    expect(newVersionOf({})).not.toHaveProperty('extensions');
+    expect(overWire({})).not.toHaveProperty('extensions');
+    expect(newVersionOf({ extensions: {} })).toHaveProperty('extensions', {});
+    expect(overWire({ extensions: {} })).toHaveProperty('extensions', {});
   });
 
   it('has the defaults of a new scheduler, and no portRange where v10 makes {0, 0} of it', () => {
@@ -369,6 +399,11 @@ describe('patchFromMessage', () => {
       { extensions: { clear: ['spec.containers[0].command', 'labels'] } },
       { clear: ['spec.containers[0].command', 'labels'] },
     ],
+    [
+      'parts of extensions, also an empty one',
+      { extensions: { clear: ['extensions.rollout'], autoscaling: {}, drain: { deadlineSeconds: 60 } } },
+      { clear: ['extensions.rollout'], extensions: { autoscaling: {}, drain: { deadlineSeconds: 60 } } },
+    ],
   ])('asks for %s', (_name, json, expected) => {
     expect(patchOf(json)).toStrictEqual(expected);
   });
@@ -468,6 +503,19 @@ describe('schedulerMessage', () => {
     const policy = { type: 'fixedBuffer', parameters: { fixedBuffer: { amount: 3 } } };
     const json = shown(scheduler({ autoscaling: { enabled: false, min: 1, max: 2, cooldown: 0, policy } }));
     expect(json['autoscaling']).toEqual({ enabled: false, min: 1, max: 2, cooldown: 0, policy });
+  });
+
+  it('shows extensions where they are used', () => {
+    expect(shown(scheduler({ extensions: fullExtensions() }))).toEqual({
+      ...shown(scheduler()),
+      extensions: fullExtensions(),
+    });
+  });
+
+  it("is v10's to the byte where they are not", () => {
+    const message = create(SchedulerSchema, schedulerMessage(scheduler()));
+    expect(Buffer.from(toBinary(SchedulerSchema, message)).toString('base64')).toBe(bytesWithoutExtensions);
+    expect(shown(scheduler())).not.toHaveProperty('extensions');
   });
 
   it('leaves out autoscaling when there is none', () => {

@@ -48,6 +48,7 @@ import type {
 } from '../../proto/gen/api/v1/schedulers_pb';
 import { malformedField } from '../http/protojson';
 import { shortestFloat32 } from '../shortest-float32';
+import { extensionsFromMessage, extensionsMessage } from './extension-messages';
 
 const nanosecondsPerSecond = 1_000_000_000;
 
@@ -80,6 +81,8 @@ export function definitionFromMessage(
     annotations: { ...message.annotations },
     labels: { ...message.labels },
     matchAllocation: { maxMatches: message.matchAllocation ? message.matchAllocation.maxMatches : defaultMaxMatches },
+    // Empty ones are there: they clear what is stored, where none leave it.
+    ...(message.extensions ? { extensions: extensionsFromMessage(message.extensions) } : {}),
   });
 }
 
@@ -103,6 +106,7 @@ export function patchFromMessage(message: PatchSchedulerRequest): DefinitionPatc
       clear: [...(message.extensions?.clear ?? [])],
     }),
     ...(matchAllocation && { matchAllocation: { maxMatches: matchAllocation.maxMatches } }),
+    ...filled({ extensions: message.extensions ? extensionsFromMessage(message.extensions) : {} }),
   });
 }
 
@@ -275,6 +279,7 @@ export function schedulerMessage(scheduler: Scheduler): MessageInitShape<typeof 
     annotations: { ...definition.annotations },
     labels: { ...definition.labels },
     matchAllocation: { maxMatches: definition.matchAllocation.maxMatches },
+    extensions: definition.extensions && extensionsMessage(definition.extensions),
   };
 }
 

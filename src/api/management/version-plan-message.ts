@@ -18,6 +18,7 @@ export function versionPlanMessage(plan: VersionPlan): MessageInitShape<typeof P
     version: plan.version,
     rooms: { ...plan.rooms },
     roomsWithMatches: plan.roomsWithMatches,
+    roomsToReplace: plan.roomsToReplace,
     steps: plan.steps,
     blockedBy: plan.blockedBy,
   };

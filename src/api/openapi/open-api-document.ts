@@ -6,7 +6,9 @@ import { file_api_v1_operations } from '../../proto/gen/api/v1/operations_pb';
 import { file_api_v1_rooms } from '../../proto/gen/api/v1/rooms_pb';
 import { file_api_v1_schedulers } from '../../proto/gen/api/v1/schedulers_pb';
 import { file_maestro_v1_allocations } from '../../proto/gen/maestro/v1/allocations_pb';
+import { file_maestro_v1_backtests } from '../../proto/gen/maestro/v1/backtests_pb';
 import { file_maestro_v1_operation_details } from '../../proto/gen/maestro/v1/operation_details_pb';
+import { file_maestro_v1_scheduler_automation } from '../../proto/gen/maestro/v1/scheduler_automation_pb';
 import { file_maestro_v1_scheduler_plans } from '../../proto/gen/maestro/v1/scheduler_plans_pb';
 import { file_maestro_v1_scheduler_rooms } from '../../proto/gen/maestro/v1/scheduler_rooms_pb';
 import { bodyTooLarge, errorResponses, errorSchemaName } from './error-responses';
@@ -24,7 +26,9 @@ const registry = createRegistry(
   file_api_v1_rooms,
   file_maestro_v1_scheduler_plans,
   file_maestro_v1_scheduler_rooms,
+  file_maestro_v1_scheduler_automation,
   file_maestro_v1_operation_details,
+  file_maestro_v1_backtests,
   file_maestro_v1_allocations,
 );
 

@@ -62,6 +62,8 @@ function noticeMessage(notice: RoomNotice): ConnectResponseInit {
   switch (notice.kind) {
     case 'room_draining':
       return { message: { case: 'drain', value: {} } };
+    case 'room_drain_canceled':
+      return { message: { case: 'drainCanceled', value: {} } };
     case 'room_terminating':
       return { message: { case: 'shutdown', value: { reason: notice.reason } } };
     case 'room_allocated': {

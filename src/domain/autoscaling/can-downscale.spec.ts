@@ -32,6 +32,8 @@ describe('canDownscale with roomOccupancy', () => {
     target: number;
     threshold: number;
     allowed: 'yes' | 'no';
+    /** What v10 answers, where that is another. */
+    v10?: 'yes' | 'no';
     why: string;
   }
   // `rooms.md` 7.5; the rows that state free slots only are written as fleets that have them.
@@ -109,7 +111,8 @@ describe('canDownscale with roomOccupancy', () => {
       target: 0.5,
       threshold: 0.99,
       allowed: 'no',
-      why: 'two matches too many; v10 takes the negative share for a small one and says yes',
+      v10: 'yes',
+      why: 'two matches too many; v10 takes a negative share for a small one (W27), and would shrink an overfull fleet',
     },
     {
       rooms: [205, 0, 0, 0],
@@ -141,8 +144,13 @@ describe('canDownscale with roomOccupancy', () => {
   ];
 
   test.each(rows)(
-    '$rooms (ready, active, occupied, allocated) with $matches matches of $maxMatches a room, target $target, threshold $threshold: $allowed, $why',
-    ({ rooms: [ready, active, occupied, allocated], maxMatches, matches, target, threshold, allowed }) => {
+    '$rooms (ready, active, occupied, allocated) with $matches matches of $maxMatches a room, target $target, threshold $threshold: $allowed, $why (v10: $v10)',
+    ({ rooms: [ready, active, occupied, allocated], maxMatches, matches, target, threshold, allowed, v10 }) => {
+      const slots = (ready + active + occupied + allocated) * maxMatches;
+      const v10Rooms = Math.ceil(Math.ceil((matches + allocated) / (1 - target)) / maxMatches);
+      const v10Share = Math.ceil(v10Rooms * maxMatches * target) / (slots - matches);
+      expect(v10Share <= threshold ? 'yes' : 'no').toBe(v10 ?? allowed);
+
       const fleet = counts({ ready, active, occupied, allocated }, matches);
       expect(canDownscale(settings(occupancy(target, threshold), maxMatches), fleet).allowed).toBe(allowed === 'yes');
     },
@@ -179,6 +187,14 @@ describe('canDownscale with fixedBuffer', () => {
     [2, 2, 8, false],
   ])('%p rooms, %p occupied, buffer %p: %p', (total, occupied, amount, allowed) => {
     expect(canDownscale(settings(buffer(amount)), counts({ ready: total - occupied, occupied })).allowed).toBe(allowed);
+  });
+
+  test('counts active rooms as in use: v10 leaves them out (W27), and takes rooms from a fleet whose every room has players', () => {
+    const fleet = counts({ active: 10 }, 20);
+    expect(canDownscale(settings(buffer(5), 3), fleet)).toEqual({
+      allowed: false,
+      formula: 'fixedBuffer: 10 rooms <= 15 needed',
+    });
   });
 
   test('leaves rooms that are going or failed out', () => {

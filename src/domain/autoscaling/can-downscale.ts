@@ -1,53 +1,43 @@
-import { ceilDivide } from '../exact-decimal';
 import type { FleetCounts } from '../room/room';
-import type { FleetSettings } from './desired-rooms';
-import { exactShare, policyParameters, roomsByOccupancy, roomsInUse } from './rooms-by-policy';
+import { applyPolicy, nameOfWebhook, policyOf } from './apply-policy';
+import type { DownscaleDecision } from './downscale-by-policy';
+import type { FleetSettings } from './fleet-settings';
+import type { PolicyFacts } from './policy-facts';
+import { webhooksOfPolicy } from './webhooks-of-policy';
 
-export interface DownscaleDecision {
-  allowed: boolean;
-  /** The comparison that decided, for "explain". */
-  formula: string;
-}
+export type { DownscaleDecision } from './downscale-by-policy';
 
 /**
- * Whether a fleet that has more rooms than desired may shrink. Without autoscaling it always may.
+ * Whether a fleet that has more rooms than desired may shrink: always without autoscaling and where no policy says anything;
+ * otherwise by the rule of the policy that decided how many there should be (`downscale-by-policy.ts`). Not while the answer of a
+ * webhook that does not fail is on its way and no earlier one holds: what stands in for it is a guess, for moments.
  *
- * roomOccupancy: the free slots that the target wants, measured against those there are, must be at most `downThreshold`:
- * ceil(desired rooms x maxMatches x readyTarget) / free slots. Desired is the policy's own number, before min and max (v10).
- * A fleet without free slots never may: v10 also refuses at zero, but allows it below (more matches than slots), because a
- * negative share is below any threshold.
- *
- * fixedBuffer: there must be more rooms than those in use and the buffer. Rooms that are going or failed are not counted.
- *
- * @throws DomainError `autoscaling.policy_invalid` for a policy that validation would have refused.
+ * @throws DomainError `autoscaling.policy_invalid` for a policy that validation would have refused, and
+ *   `autoscaling.facts_missing` for a policy that goes by facts which were not given.
  */
-export function canDownscale(settings: FleetSettings, counts: FleetCounts): DownscaleDecision {
-  const { autoscaling, matchAllocation } = settings;
-  if (!autoscaling?.enabled) return { allowed: true, formula: 'without autoscaling' };
-  const policy = policyParameters(autoscaling.policy);
-
-  if (policy.type === 'fixedBuffer') {
-    const { pending, unready, ready, occupied, active, allocated } = counts.rooms;
-    const total = pending + unready + ready + occupied + active + allocated;
-    const needed = roomsInUse(counts) + policy.parameters.amount;
-    const allowed = total > needed;
-    return { allowed, formula: `fixedBuffer: ${total} rooms ${allowed ? '>' : '<='} ${needed} needed` };
+export function canDownscale(settings: FleetSettings, counts: FleetCounts, facts?: PolicyFacts): DownscaleDecision {
+  const policy = policyOf(settings);
+  if (!policy) return { allowed: true, formula: 'without autoscaling' };
+  const verdict = applyPolicy(policy, { settings, counts, facts });
+  const awaited = facts && findAwaited(settings, facts);
+  if (awaited !== undefined) {
+    const formula = `webhook ${nameOfWebhook(awaited)} was asked, and has not answered yet; no room goes before it has, or has failed`;
+    return { allowed: false, formula };
   }
+  return verdict.applies ? verdict.judgeDownscale() : { allowed: true, formula: verdict.formula };
+}
 
-  const { readyTarget, downThreshold } = policy.parameters;
-  const target = exactShare('readyTarget', readyTarget);
-  const threshold = exactShare('downThreshold', downThreshold);
-  const { maxMatches } = matchAllocation;
-  const { ready, active, occupied, allocated } = counts.rooms;
-  const freeSlots = (ready + active + occupied + allocated) * maxMatches - counts.runningMatches;
-  if (freeSlots <= 0) return { allowed: false, formula: `roomOccupancy: ${freeSlots} free slots` };
-  const slots = BigInt(roomsByOccupancy(policy.parameters, counts, maxMatches).rooms) * BigInt(maxMatches);
-  const wantedFree = ceilDivide(slots * target.numerator, target.denominator);
-  const allowed = wantedFree * threshold.denominator <= threshold.numerator * BigInt(freeSlots);
-  return {
-    allowed,
-    formula: `roomOccupancy: ${wantedFree} wanted free / ${freeSlots} free ${allowed ? '<=' : '>'} ${downThreshold} (downThreshold)`,
-  };
+/** The URL of such a webhook. */
+function findAwaited(
+  settings: FleetSettings,
+  { nowMs, webhookAnswers, webhookSilences }: PolicyFacts,
+): string | undefined {
+  return webhooksOfPolicy(settings).find(({ url, maxAnswerAgeSeconds }) => {
+    const silence = webhookSilences?.get(url);
+    if (!silence || silence.askedAtMs === null || silence.failure !== null) return false;
+    const answer = webhookAnswers?.get(url);
+    return !answer || nowMs - answer.atMs > maxAnswerAgeSeconds * 1000;
+  })?.url;
 }
 
 /**

@@ -1,7 +1,7 @@
 import { DomainError } from '../errors';
 import { ceilDivide, exactDecimal, type Ratio } from '../exact-decimal';
 import type { FleetCounts } from '../room/room';
-import type { Autoscaling, FixedBufferParameters, RoomOccupancyParameters } from '../scheduler/scheduler';
+import type { FixedBufferParameters, RoomOccupancyParameters } from '../scheduler/scheduler';
 
 /** A number of rooms and how it came about, for "explain". */
 export interface RoomDemand {
@@ -9,31 +9,14 @@ export interface RoomDemand {
   formula: string;
 }
 
-function policyError(message: string): DomainError {
-  return new DomainError('failed_precondition', 'autoscaling.policy_invalid', message);
-}
-
 /** A share between 0 and 1, both exclusive, as the decimal that the user typed. */
 export function exactShare(name: string, value: number): Ratio {
   const share = exactDecimal(value);
   if (!share || share.numerator <= 0n || share.numerator >= share.denominator) {
-    throw policyError(`The autoscaling policy's ${name} is ${value}, but must be greater than 0 and less than 1.`);
+    const message = `The autoscaling policy's ${name} is ${value}, but must be greater than 0 and less than 1.`;
+    throw new DomainError('failed_precondition', 'autoscaling.policy_invalid', message);
   }
   return share;
-}
-
-/** The parameters that belong to the policy's type. Validated definitions always have them. */
-export function policyParameters(
-  policy: Autoscaling['policy'],
-):
-  | { type: 'roomOccupancy'; parameters: RoomOccupancyParameters }
-  | { type: 'fixedBuffer'; parameters: FixedBufferParameters } {
-  const { roomOccupancy, fixedBuffer } = policy.parameters;
-  if (policy.type === 'roomOccupancy' && roomOccupancy) return { type: 'roomOccupancy', parameters: roomOccupancy };
-  if (policy.type === 'fixedBuffer' && fixedBuffer) return { type: 'fixedBuffer', parameters: fixedBuffer };
-  throw policyError(
-    `The autoscaling policy ${policy.type || 'without a type'} has no parameters of its own; create a version that has them.`,
-  );
 }
 
 /** Matches that run or are about to: one is assumed for each allocated room, also where a room takes several (v10). */

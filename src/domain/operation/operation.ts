@@ -36,6 +36,8 @@ export type RemovalReason =
   | 'deleted_by_name'
   /** It was drained, and is empty. */
   | 'drained'
+  /** It drained for longer than its scheduler gives a match: none spares it. */
+  | 'drain_deadline'
   /** No machine had its host ports free. */
   | 'host_port_taken'
   | 'scheduler_deleted';

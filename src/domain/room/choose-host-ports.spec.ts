@@ -8,6 +8,7 @@ import {
   type CountHolders,
   type WantedHostPort,
 } from './choose-host-ports';
+import { lacksHostPort } from './failure-reason';
 import { hostPoolOf } from './host-pool';
 
 const range = (start: number, end: number): PortRange => ({ start, end });
@@ -74,6 +75,7 @@ describe('chooseHostPorts', () => {
   it('refuses seven ports of 1000-1004, and names range, protocol and port', () => {
     const error = failureOf(() => chooseHostPorts({ ...alone, wanted: wants(7, range(1000, 1004)) }));
     expect(error).toMatchObject({ code: 'room.host_ports_exhausted', kind: 'resource_exhausted' });
+    expect(lacksHostPort((error as Error).message)).toBe(true);
     expect(error.message).toBe(
       'Host port range 1000-1004 has no TCP port left for port "port-5" of container "game": 0 of its 5 numbers are taken (a number can be had once, because rooms run on 1 machine), and this room needs more than the rest; widen the range, run fewer rooms.',
     );

@@ -1,13 +1,21 @@
-import { classifyRoom, isExpectedToPing, limitsOfScheduler, silenceMs, type RoomClass } from './classify-room';
+import {
+  classifyRoom,
+  isExpectedToPing,
+  limitsOfScheduler,
+  silenceMs,
+  type RoomClass,
+  type RoomLimits,
+} from './classify-room';
 import { aRoom } from './room.fixture';
 import { roomStatuses, type Room } from './room';
 
 const nowMs = 1_000_000;
-const limits = {
+const limits: RoomLimits = {
   pingTimeoutMs: 240_000,
   initializationTimeoutMs: 120_000,
   deletionTimeoutMs: 100_000,
   drainConfirmMs: 10_000,
+  drainDeadlineMs: null,
 };
 const ago = (ms: number): number => nowMs - ms;
 
@@ -291,6 +299,48 @@ describe('classifyRoom', () => {
       expected: 'ignored validation',
     },
   ];
+  const busy = { status: 'occupied', runningMatches: 1 } as const;
+  const withDeadline: [sentence: string, room: Parameters<typeof aRoom>[0], expected: RoomClass][] = [
+    [
+      'an operator drains a match within its deadline',
+      { ...busy, drainingSinceMs: ago(59_999) },
+      { class: 'draining', lookAtMs: nowMs + 1 },
+    ],
+    ['an operator ends it there', { ...busy, drainingSinceMs: ago(60_000) }, { class: 'overdue' }],
+    ['so does a rollout', { ...busy, drainingSinceMs: ago(60_000), drainReason: 'rollout' }, { class: 'overdue' }],
+    [
+      'a room that is one too many is never taken from its match',
+      { ...busy, drainingSinceMs: ago(60_000), drainReason: 'scale_down' },
+      { class: 'draining', lookAtMs: null },
+    ],
+    ['an empty room has drained, whatever the time', { drainingSinceMs: ago(60_000) }, { class: 'drained' }],
+    [
+      'an empty room waits for no longer than its confirm delay',
+      { drainingSinceMs: ago(1_000) },
+      { class: 'draining', lookAtMs: nowMs + 9_000 },
+    ],
+    [
+      'a room that is not heard is looked at for it',
+      { drainingSinceMs: ago(55_000), lastPingAtMs: ago(55_001) },
+      { class: 'draining', lookAtMs: nowMs + 5_000 },
+    ],
+    [
+      'a room that is not heard goes, too',
+      { drainingSinceMs: ago(60_000), lastPingAtMs: ago(60_001) },
+      { class: 'overdue' },
+    ],
+    [
+      "a validation room is nobody's",
+      { validation: true, drainingSinceMs: 0 },
+      { class: 'ignored', reason: 'validation' },
+    ],
+  ];
+
+  test.each(withDeadline)('with a drain deadline: %s', (_, room, expected) => {
+    const facts = { nowMs, hearingSinceMs: 0, limits: { ...limits, drainDeadlineMs: 60_000 } };
+    expect(classifyRoom(aRoom(room), facts)).toEqual(expected);
+  });
+
   const say = (result: RoomClass): string => ('reason' in result ? `${result.class} ${result.reason}` : result.class);
 
   test.each(rows)('$sentence', ({ room, hearingSinceMs = 0, expected }) => {
@@ -310,6 +360,14 @@ describe('limitsOfScheduler', () => {
   test('a terminating room has its grace period, and the time to go after it', () => {
     expect(judge(300e9, 400_000)).toBe('ignored');
     expect(judge(300e9, 400_001)).toBe('expired');
+  });
+
+  test.each([
+    [undefined, null],
+    [{ drain: { deadlineSeconds: 90 } }, 90_000],
+  ])('the deadline of its drains is what it states: %j', (extensions, drainDeadlineMs) => {
+    const scheduler = { spec: { terminationGracePeriodNs: 0 }, extensions };
+    expect(limitsOfScheduler(limits, scheduler).drainDeadlineMs).toBe(drainDeadlineMs);
   });
 
   test('the grace period of who states none is that of the runtime', () => {

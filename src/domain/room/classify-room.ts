@@ -1,7 +1,7 @@
-import type { Spec } from '../scheduler/scheduler';
+import type { SchedulerExtensions, Spec } from '../scheduler/scheduler';
 import { terminationGraceMs } from '../scheduler/termination-grace';
 import { judgeDraining } from './judge-draining';
-import { hasMatch, type Room } from './room';
+import { hasMatch, isUp, type Room } from './room';
 
 export interface RoomLimits {
   /** How long a room may say nothing. */
@@ -12,14 +12,24 @@ export interface RoomLimits {
   deletionTimeoutMs: number;
   /** How long a room drains at least before it goes. */
   drainConfirmMs: number;
+  /** How long a draining room may keep its match; null: as long as that lasts. */
+  drainDeadlineMs: number | null;
 }
 
-/** The limits of one scheduler's rooms: a terminating room is overdue only when its grace period is over, too. */
-export function limitsOfScheduler<L extends RoomLimits>(
+/**
+ * The limits of one scheduler's rooms: a terminating room is overdue only when its grace period is over, too, and how long a match may
+ * hold up a drain is the scheduler's own.
+ */
+export function limitsOfScheduler<L extends Omit<RoomLimits, 'drainDeadlineMs'>>(
   limits: L,
-  { spec }: { spec: Pick<Spec, 'terminationGracePeriodNs'> },
-): L {
-  return { ...limits, deletionTimeoutMs: terminationGraceMs(spec) + limits.deletionTimeoutMs };
+  { spec, extensions }: { spec: Pick<Spec, 'terminationGracePeriodNs'>; extensions?: SchedulerExtensions },
+): L & RoomLimits {
+  const deadlineSeconds = extensions?.drain?.deadlineSeconds;
+  return {
+    ...limits,
+    deletionTimeoutMs: terminationGraceMs(spec) + limits.deletionTimeoutMs,
+    drainDeadlineMs: deadlineSeconds === undefined ? null : deadlineSeconds * 1000,
+  };
 }
 
 export interface HearingFacts {
@@ -32,6 +42,9 @@ export interface HearingFacts {
 export type ExpiryReason =
   'initialization_timeout' | 'error_timeout' | 'ping_timeout' | 'deletion_timeout' | 'terminated';
 
+/** Reasons of rooms that did not come up, or back, in their time: the runtime may know why. */
+export const lateStarts: ReadonlySet<ExpiryReason> = new Set(['initialization_timeout', 'error_timeout']);
+
 export type RoomClass =
   /** Counts as capacity, used or not. */
   | { class: 'available' }
@@ -41,6 +54,8 @@ export type RoomClass =
   | { class: 'draining'; lookAtMs: number | null }
   /** It drained, and is empty: to be removed now; no capacity. */
   | { class: 'drained' }
+  /** It drains, and the time that its scheduler gives its match is over: to be removed now; no capacity. */
+  | { class: 'overdue' }
   /** Neither: no capacity, and left alone. */
   | { class: 'ignored'; reason: 'validation' | 'terminating' | 'error' };
 
@@ -54,9 +69,12 @@ export function isInstanceDead(room: Room): boolean {
 
 /** Whether a ping from this room is due: it was up, or has a match, and its instance is not dead. */
 export function isExpectedToPing(room: Room): boolean {
-  const wasUp = room.status === 'ready' || hasMatch(room);
   return (
-    wasUp && !room.validation && room.status !== 'terminating' && room.status !== 'terminated' && !isInstanceDead(room)
+    isUp(room) &&
+    !room.validation &&
+    room.status !== 'terminating' &&
+    room.status !== 'terminated' &&
+    !isInstanceDead(room)
   );
 }
 
@@ -98,7 +116,12 @@ export function classifyRoom(room: Room, facts: HearingFacts & { limits: RoomLim
   if (room.validation) return { class: 'ignored', reason: 'validation' };
   const verdict = classifyByStatus(room, facts);
   if (room.drainingSinceMs === null || room.status === 'terminating' || verdict.class === 'expired') return verdict;
-  return judgeDraining(room, { ...facts, drainConfirmMs: facts.limits.drainConfirmMs });
+  const { drainConfirmMs, drainDeadlineMs } = facts.limits;
+  const judged = judgeDraining(room, { ...facts, drainConfirmMs });
+  if (judged.class === 'drained' || drainDeadlineMs === null || room.drainReason === 'scale_down') return judged;
+  const overdueAtMs = room.drainingSinceMs + drainDeadlineMs;
+  if (facts.nowMs >= overdueAtMs) return { class: 'overdue' };
+  return { ...judged, lookAtMs: Math.min(judged.lookAtMs ?? overdueAtMs, overdueAtMs) };
 }
 
 /** Asked in vain for the n-th time, a room is asked again after twice as long, at most after this. Milliseconds. */
@@ -129,7 +152,8 @@ export function errorDeadlineMs(room: Room, { initializationTimeoutMs }: RoomLim
   return Math.max(room.statusSinceMs, room.adoptedAtMs ?? 0) + initializationTimeoutMs;
 }
 
-function classifyByStatus(room: Room, { limits, ...facts }: HearingFacts & { limits: RoomLimits }): RoomClass {
+function classifyByStatus(room: Room, facts: HearingFacts & { limits: RoomLimits }): RoomClass {
+  const { limits } = facts;
   const inStatusMs = facts.nowMs - Math.max(room.statusSinceMs, room.adoptedAtMs ?? 0);
   switch (room.status) {
     case 'terminated':

@@ -2,13 +2,14 @@ import fc from 'fast-check';
 import { classifyRoom } from './classify-room';
 import { expiryDeadline } from './expiry-deadline';
 import { aRoom } from './room.fixture';
-import { instanceStatuses, roomStatuses } from './room';
+import { drainReasons, instanceStatuses, roomStatuses } from './room';
 
 const limits = {
   pingTimeoutMs: 240_000,
   initializationTimeoutMs: 120_000,
   deletionTimeoutMs: 100_000,
   drainConfirmMs: 10_000,
+  drainDeadlineMs: null,
 };
 const nowMs = 1_000_000;
 const past = fc.integer({ min: 500_000, max: nowMs });
@@ -25,13 +26,14 @@ describe('expiryDeadline', () => {
         createdAtMs: past,
         adoptedAtMs: fc.option(past),
         drainingSinceMs: fc.option(past),
+        drainReason: fc.constantFrom(...drainReasons),
         endAsked: fc.option(fc.record({ times: fc.integer({ min: 1, max: 50 }), lastAtMs: past })),
         instance: fc.constantFrom(...instanceStatuses).map((status) => ({ status })),
       })
       .map(aRoom);
     fc.assert(
-      fc.property(rooms, fc.option(past), (room, hearingSinceMs) => {
-        const facts = { nowMs, hearingSinceMs, limits };
+      fc.property(rooms, fc.option(past), fc.option(fc.nat(600_000)), (room, hearingSinceMs, drainDeadlineMs) => {
+        const facts = { nowMs, hearingSinceMs, limits: { ...limits, drainDeadlineMs } };
         if (classifyRoom(room, facts).class === 'expired') return;
         const deadline = expiryDeadline(room, facts);
         if (deadline === null) {

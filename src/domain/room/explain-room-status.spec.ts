@@ -9,6 +9,7 @@ const limits = {
   initializationTimeoutMs: 120_000,
   deletionTimeoutMs: 90_000,
   drainConfirmMs: 10_000,
+  drainDeadlineMs: null,
 };
 const address = { host: '203.0.113.7', ports: [] };
 const given = (id: string, inSeconds: number | null): OpenAllocation => ({
@@ -214,6 +215,56 @@ describe('explainRoomStatus', () => {
       'a draining room has to be heard',
       { room: { drainingSinceMs: ago(10), lastPingAtMs: ago(15) } },
       'It has been draining for 10 s (since 2026-05-01T09:59:50Z): it gets no new players, is no capacity, and goes once it says that it is empty; it has not been heard since the drain began.',
+    ],
+
+    [
+      'a room that is one too many says so, and when it goes',
+      { room: { drainingSinceMs: ago(4), drainReason: 'scale_down' } },
+      'It has been draining for 4 s (since 2026-05-01T09:59:56Z), because it is one too many: it gets no new players, is no capacity, and, being empty, goes in 6 s (2026-05-01T10:00:06Z).',
+    ],
+    [
+      'a room that is one too many and got a match stays, deadline or not',
+      {
+        room: { status: 'occupied', runningMatches: 1, drainingSinceMs: ago(99), drainReason: 'scale_down' },
+        limits: { ...limits, drainDeadlineMs: 60_000 },
+      },
+      'It has been draining for 1 min 39 s (since 2026-05-01T09:58:21Z), because it is one too many: it gets no new players, is no capacity, and, having a match, is taken back into use at the next look.',
+    ],
+    [
+      'a room of an older version with a match is still in use',
+      { room: { status: 'occupied', runningMatches: 1, drainingSinceMs: ago(90), drainReason: 'rollout' } },
+      'It has been draining for 1 min 30 s (since 2026-05-01T09:58:30Z), because its version was replaced: it gets no new players, and goes when its last match is over.',
+    ],
+    [
+      'an empty room of an older version goes',
+      { room: { drainingSinceMs: ago(10), drainReason: 'rollout' } },
+      'It has been draining for 10 s (since 2026-05-01T09:59:50Z), because its version was replaced: it gets no new players, is no capacity, and, being empty, goes at the next look.',
+    ],
+    [
+      'a drain with a deadline says when that is',
+      {
+        room: { status: 'occupied', runningMatches: 1, drainingSinceMs: ago(90), drainReason: 'rollout' },
+        limits: { ...limits, drainDeadlineMs: 600_000 },
+      },
+      'It has been draining for 1 min 30 s (since 2026-05-01T09:58:30Z), because its version was replaced: it gets no new players, and goes when its last match is over, but at the latest in 8 min 30 s (2026-05-01T10:08:30Z).',
+    ],
+    [
+      'so does one that is not heard',
+      { room: { drainingSinceMs: ago(10), lastPingAtMs: ago(15) }, limits: { ...limits, drainDeadlineMs: 60_000 } },
+      'It has been draining for 10 s (since 2026-05-01T09:59:50Z): it gets no new players, is no capacity, and goes once it says that it is empty, but at the latest in 50 s (2026-05-01T10:00:50Z); it has not been heard since the drain began.',
+    ],
+    [
+      'a drain that is past its deadline ends, match or not',
+      {
+        room: { status: 'occupied', runningMatches: 1, drainingSinceMs: ago(60) },
+        limits: { ...limits, drainDeadlineMs: 60_000 },
+      },
+      'It has been draining for 1 min (since 2026-05-01T09:59:00Z): it gets no new players, is no capacity, and goes at the next look: its scheduler gives it 1 min to drain.',
+    ],
+    [
+      'a room that went at its deadline says so',
+      { room: { status: 'terminating' }, transitions: became('terminating', 'removal', 'drain_deadline') },
+      'It became terminating 30 s ago (2026-05-01T09:59:30Z): Maestro began to remove it, because it had drained for as long as its scheduler gives a match.',
     ],
 
     // What becomes of it.

@@ -11,7 +11,7 @@ import {
 import { expiryDeadline } from './expiry-deadline';
 import { judgeDraining } from './judge-draining';
 import { printContainerEnd } from './print-container-end';
-import { hasMatch, type Room, type RoomTransition, type TransitionCause } from './room';
+import { hasMatch, type DrainReason, type Room, type RoomTransition, type TransitionCause } from './room';
 
 export interface RoomStatusFacts extends HearingFacts {
   room: Room;
@@ -36,6 +36,7 @@ const removalWords: Record<RemovalReason, string> = {
   rolling_update_replace: 'a room of the active version takes its place',
   deleted_by_name: 'an operator deleted it by name',
   drained: 'it was drained, and was empty',
+  drain_deadline: 'it had drained for as long as its scheduler gives a match',
   host_port_taken: 'no machine had its host ports free, and the next room is given others',
   scheduler_deleted: 'its scheduler was deleted',
 };
@@ -150,16 +151,36 @@ function explainAllocations({ room: { allocations }, nowMs, maxMatches }: RoomSt
   return [`Callers were given ${slots}, and it has not reported their matches yet: ${parts.join('; ')}.`];
 }
 
-function explainDraining({ room, nowMs, hearingSinceMs, limits: { drainConfirmMs } }: RoomStatusFacts): string[] {
-  if (room.drainingSinceMs === null || room.validation || isLeaving(room)) return [];
-  const begin = `It has been draining ${since(room.drainingSinceMs, nowMs)}: it gets no new players, is no capacity, and`;
-  const confirmedAtMs = room.drainingSinceMs + drainConfirmMs;
-  if (hasMatch(room)) return [`${begin} goes when its last match is over.`];
-  if (nowMs < confirmedAtMs) return [`${begin}, being empty, goes ${at(confirmedAtMs, nowMs)}.`];
+const drainWords: Record<DrainReason, string> = {
+  operator: '',
+  scale_down: ', because it is one too many',
+  rollout: ', because its version was replaced',
+};
+
+function explainDraining({ room, nowMs, hearingSinceMs, limits }: RoomStatusFacts): string[] {
+  const { drainingSinceMs, drainReason, validation } = room;
+  if (drainingSinceMs === null || validation || isLeaving(room)) return [];
+  const { drainConfirmMs, drainDeadlineMs } = limits;
+  const reason = drainReason ?? 'operator';
+  const isUsed = reason === 'rollout' && hasMatch(room);
+  const begin = `It has been draining ${since(drainingSinceMs, nowMs)}${drainWords[reason]}: it gets no new players, ${isUsed ? '' : 'is no capacity, '}and`;
+  // One that is too many is never taken from its match.
+  const deadlineMs = reason === 'scale_down' || drainDeadlineMs === null ? null : drainingSinceMs + drainDeadlineMs;
+  const isOverdue = deadlineMs !== null && nowMs >= deadlineMs;
+  const atLast = deadlineMs === null ? '' : `, but at the latest ${at(deadlineMs, nowMs)}`;
   const { class: verdict } = judgeDraining(room, { nowMs, hearingSinceMs, drainConfirmMs });
-  return verdict === 'drained'
-    ? [`${begin}, being empty, goes at the next look.`]
-    : [`${begin} goes once it says that it is empty; it has not been heard since the drain began.`];
+  if (verdict === 'drained') return [`${begin}, being empty, goes at the next look.`];
+  if (isOverdue) {
+    return [`${begin} goes at the next look: its scheduler gives it ${printDuration(drainDeadlineMs ?? 0)} to drain.`];
+  }
+  if (hasMatch(room)) {
+    return reason === 'scale_down'
+      ? [`${begin}, having a match, is taken back into use at the next look.`]
+      : [`${begin} goes when its last match is over${atLast}.`];
+  }
+  const confirmedAtMs = drainingSinceMs + drainConfirmMs;
+  if (nowMs < confirmedAtMs) return [`${begin}, being empty, goes ${at(confirmedAtMs, nowMs)}.`];
+  return [`${begin} goes once it says that it is empty${atLast}; it has not been heard since the drain began.`];
 }
 
 function explainExpiry(facts: RoomStatusFacts): string[] {

@@ -1,4 +1,12 @@
-import { endReason, failureReason, restartReason, wordsOfUnaskedEnd, type FailureReason } from './failure-reason';
+import {
+  endReason,
+  failureReason,
+  isOutsideReason,
+  lacksHostPort,
+  restartReason,
+  wordsOfUnaskedEnd,
+  type FailureReason,
+} from './failure-reason';
 import type { ContainerEnd, InstanceStatus } from './room';
 
 const said = (
@@ -88,5 +96,41 @@ describe('why an instance failed', () => {
 
   it.each<InstanceStatus>(['unknown', 'pending', 'ready', 'terminating'])('is nothing while it is %s', (status) => {
     expect(said(status, 'CrashLoopBackOff')).toBeNull();
+  });
+});
+
+describe('what lacks a host port', () => {
+  it.each([
+    [
+      'Host port range 7-8 has no UDP port left for port "port-0" of container "game": each of its 2 numbers is taken',
+      true,
+    ],
+    ["Unschedulable: no node has its host ports free: 0/3 nodes are available: 3 node(s) didn't have free ports", true],
+    ['PodFailed: NodePorts: Predicate NodePorts failed', true],
+    ['Unschedulable: no node has what it requests: 0/3 nodes are available: 3 Insufficient cpu', false],
+    ['container "room" exited with code 1: no free host port', false],
+    ['', false],
+  ])('%j: %j', (description, expected) => {
+    expect(lacksHostPort(description)).toBe(expected);
+  });
+});
+
+describe('what lies outside of a room', () => {
+  it.each<[string, boolean]>([
+    ['PodFailed: Evicted: The node was low on resource: memory', true],
+    ['PodFailed: evicted: its node was tainted: DeletionByTaintManager', true],
+    ['evicted: its node is gone: DeletionByPodGC', true],
+    ['PodFailed: NodeShutdown: Pod was terminated in response to imminent node shutdown.', true],
+    ['PodUnknown', true],
+    ['deleted by someone else, not by this Maestro', true],
+    ['disowned: its label was taken off', true],
+    ['PodFailed: container "room" ended with code 137 (OOMKilled)', false],
+    ['CrashLoopBackOff: back-off 5m0s', false],
+    ['ErrImagePull: not found', false],
+    ['container "room" exited with code 1: evicted: says the game', false],
+    ['Host port range 7-8 has no UDP port left', false],
+    ['', false],
+  ])('%j: %j', (description, expected) => {
+    expect(isOutsideReason(description)).toBe(expected);
   });
 });

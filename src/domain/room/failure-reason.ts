@@ -62,6 +62,18 @@ export function wordsOfUnaskedEnd(description: string): string {
   return endReason(description) === null ? deletedBySomeoneElse : description;
 }
 
+const portShortages: readonly RegExp[] = [
+  // What `room.host_ports_exhausted` says, and what an adapter says of an instance that no machine takes for its ports.
+  /^Host port range \d+-\d+ has no /,
+  /^(Unschedulable: )?no node has its host ports free\b/,
+  /^PodFailed: (NodePorts|PodFitsHostPorts)\b/,
+];
+
+/** Whether a room is not there because no host port was left for it, from what is said of its end or of its failed start. */
+export function lacksHostPort(description: string): boolean {
+  return portShortages.some((words) => words.test(description));
+}
+
 /** Those of an end that somebody else brought about. */
 const endWords: readonly (readonly [RegExp, FailureReason])[] = [
   [/^deleted by someone else\b/, 'deleted'],
@@ -73,6 +85,14 @@ const endWords: readonly (readonly [RegExp, FailureReason])[] = [
 /** Why an instance ended that neither failed nor was asked by Maestro to end, from what is said of that; null when it is none of that. */
 export function endReason(description: string): FailureReason | null {
   return endWords.find(([word]) => word.test(description))?.[1] ?? null;
+}
+
+const outside: readonly (FailureReason | null)[] = ['evicted', 'deleted', 'disowned', 'node_lost'];
+
+/** Whether an instance failed or ended for what lies outside of it, from what is said of that: no version is to blame. */
+export function isOutsideReason(description: string): boolean {
+  const reason = endReason(description) ?? failureReason({ status: 'error', description, placementProblem: null });
+  return outside.includes(reason);
 }
 
 /** Why a container was started again; null when it had ended as one that is done, or nobody knows. */

@@ -19,6 +19,7 @@ export function aRoom({
     runningMatches: 0,
     allocations: [],
     drainingSinceMs: null,
+    drainReason: (room.drainingSinceMs ?? null) === null ? null : 'operator',
     endAsked: null,
     startPutOff: null,
     ...room,

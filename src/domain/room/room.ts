@@ -90,6 +90,16 @@ export interface OpenAllocation {
   expiresAtMs: number | null;
 }
 
+export const drainReasons = [
+  /** An operator wants it to go once it is empty: it is replaced at once. */
+  'operator',
+  /** It is one too many: if nobody has come to it one ping interval later, it goes; else it stays. */
+  'scale_down',
+  /** Its version was replaced: it stays in use while it has a match. */
+  'rollout',
+] as const;
+export type DrainReason = (typeof drainReasons)[number];
+
 /** A room as the store knows it. */
 export interface Room {
   id: string;
@@ -111,6 +121,8 @@ export interface Room {
   allocations: OpenAllocation[];
   /** Since when it gets no new players, because it is to go once it is empty; null when it may be given out. */
   drainingSinceMs: number | null;
+  /** Why it drains; null when it does not. */
+  drainReason: DrainReason | null;
   /** How often Maestro asked its instance to end and the runtime heard it, and when last; null while it did not. */
   endAsked: { times: number; lastAtMs: number } | null;
   /** When its start was put off last, and why; null when it was not, or its instance is there. */
@@ -143,6 +155,11 @@ export function hasMatch(room: Pick<Room, 'status' | 'runningMatches' | 'allocat
     room.runningMatches > 0 ||
     room.allocations.length > 0
   );
+}
+
+/** Whether players can be sent there, or are there, also where the status hides it (an instance that is not ready for a moment). */
+export function isUp(room: Pick<Room, 'status' | 'runningMatches' | 'allocations'>): boolean {
+  return room.status === 'ready' || hasMatch(room);
 }
 
 /** What made a room take a status. */

@@ -2,8 +2,12 @@ import { asClause, counted } from '../phrases';
 
 /** A room that fails, or ends without having said so, at this age or younger, or before it ever was up, has ended early. Milliseconds. */
 export const earlyEndAgeMs = 60_000;
-/** How long an early end is held against the scheduler. Milliseconds. */
+/** How long an early end is held against those that start next, and remembered. Milliseconds. */
 export const earlyEndWindowMs = 600_000;
+/** How long a failure is remembered: the longest that a rollout looks back. Milliseconds. */
+export const failuresKeptMs = 3_600_000;
+/** So many failures of a scheduler are remembered, the newest: reading them must not make others wait, however much fails. */
+export const mostFailures = 2_000;
 
 /** Early ends of a scheduler's rooms within the window. */
 export interface EarlyEnds {
@@ -19,6 +23,19 @@ export interface EarlyEnds {
    * whatever keeps further rooms from being started.
    */
   lostSince: number;
+}
+
+/**
+ * Rooms of one version that failed, within the time that a rollout looks back: whose instances failed, that ended without having
+ * said so and without having been asked, and whatever else ended early. How old they were does not matter here: a version whose
+ * rooms crash in their first match is no better than one whose rooms never come up. What is no fault of a version does not count:
+ * rooms that somebody else ended, that were evicted, that lost their machine, or that were found gone and nobody knows why.
+ */
+export interface VersionFailures {
+  /** At most `mostFailures`, of all versions together. */
+  count: number;
+  /** What the runtime said of the last one. */
+  lastReason: string;
 }
 
 /** So many may end early without any delay: accidents, and people who try what happens. */

@@ -6,6 +6,7 @@ import {
   aForwarder,
   anAutoscaling,
   aPort,
+  aWindow,
   type Changes,
   withContainer,
   withPort,
@@ -28,6 +29,8 @@ describe('definitionChanges', () => {
     ports: [{ name: 'game', protocol: 'tcp', port: 7777, hostPort: 0 }],
   };
   const fixedBuffer = { type: 'fixedBuffer', parameters: { fixedBuffer: { amount: 3 } } };
+  const policies = [{ type: 'fixedBuffer', fixedBuffer: { amount: 3 } }];
+  const later = { type: 'webhook', webhook: { url: 'http://a', timeoutMs: 1, maxAnswerAgeSeconds: 1 } };
   const wireAutoscaling = {
     enabled: false,
     min: 1,
@@ -59,6 +62,38 @@ describe('definitionChanges', () => {
     ],
     ['autoscaling for the first time', { autoscaling: undefined }, {}, [minor('autoscaling', null, wireAutoscaling)]],
     ['no autoscaling any more', {}, { autoscaling: undefined }, [minor('autoscaling', wireAutoscaling, null)]],
+    [
+      'extensions for the first time',
+      {},
+      { extensions: { autoscaling: { chain: { policies } }, drain: { deadlineSeconds: 60 } } },
+      [minor('extensions.autoscaling.chain', null, { policies }), minor('extensions.drain.deadlineSeconds', null, 60)],
+    ],
+    [
+      'no extensions any more',
+      { extensions: { rollout: { automaticRollback: false, failureShare: 0.3 } } },
+      {},
+      [minor('extensions.rollout.automaticRollback', false, null), minor('extensions.rollout.failureShare', 0.3, null)],
+    ],
+    [
+      'a policy in a chain, and one more',
+      { extensions: { autoscaling: { chain: { policies } } } },
+      {
+        extensions: { autoscaling: { chain: { policies: [{ ...policies[0]!, fixedBuffer: { amount: 4 } }, later] } } },
+      },
+      [
+        minor('extensions.autoscaling.chain.policies[0].fixedBuffer.amount', 3, 4),
+        minor('extensions.autoscaling.chain.policies[1]', null, later),
+      ],
+    ],
+    [
+      'a window, and one less',
+      { extensions: { autoscaling: { schedule: { windows: [aWindow(), aWindow({ cron: '* * * * *' })] } } } },
+      { extensions: { autoscaling: { schedule: { windows: [aWindow({ min: 5 })] } } } },
+      [
+        minor('extensions.autoscaling.schedule.windows[0].min', 50, 5),
+        minor('extensions.autoscaling.schedule.windows[1]', aWindow({ cron: '* * * * *' }), null),
+      ],
+    ],
     ['another host port', {}, withPort({ hostPort: 9 }), [minor(`${main}.ports[0].hostPort`, 0, 9)]],
     [
       'the same ports of a container in another order',

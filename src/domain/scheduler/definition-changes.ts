@@ -7,6 +7,7 @@ import type {
   SchedulerDefinition,
   Spec,
 } from './scheduler';
+import { extensionParts } from './scheduler-extensions';
 
 /** One difference between two definitions, in the words of the wire. */
 export interface DefinitionChange {
@@ -29,8 +30,8 @@ type Fields = Readonly<Record<string, unknown>>;
  * What differs between two definitions, in the order of the wire's fields; empty when nothing does.
  *
  * What makes a change major is v10's rule (`management.md` 2.5): everything that a room was started with, and also forwarders,
- * annotations and labels. Minor are the game, the surge, replicas, autoscaling, match allocation and host ports, which are
- * drawn anew for each room. Mended from v10: ports are compared container by container, so a removed or moved port is
+ * annotations and labels. Minor are the game, the surge, replicas, autoscaling, match allocation, our own extensions, and host
+ * ports, which are drawn anew for each room. Mended from v10: ports are compared container by container, so a removed or moved port is
  * seen; empty and missing are the same; a missing restart policy is `Never`.
  *
  * The order of containers, variables and forwarders counts. That of the ports of one container does not change what a room is
@@ -49,6 +50,9 @@ export function definitionChanges(from: SchedulerDefinition, to: SchedulerDefini
     ...valueChanges('annotations', from.annotations ?? {}, to.annotations ?? {}, true),
     ...valueChanges('labels', from.labels ?? {}, to.labels ?? {}, true),
     ...valueChanges('matchAllocation', from.matchAllocation, to.matchAllocation, false),
+    ...extensionParts.flatMap((part) =>
+      extensionChanges(`extensions.${part}`, from.extensions?.[part] ?? {}, to.extensions?.[part] ?? {}),
+    ),
   ];
 }
 
@@ -152,6 +156,21 @@ function forwarderChanges(path: string, from: Forwarder, to: Forwarder): Definit
     // Free-form, where null and missing may differ: told as a whole.
     ...wholeChange(`${path}.options.metadata`, fromOptions.metadata, toOptions.metadata, true),
   ];
+}
+
+/**
+ * Differences within extensions, which are as on the wire already: by field, and in lists, whose order counts, entry by entry
+ * (`extensions.autoscaling.schedule.windows[0].min`). Never major: they change how many rooms there are and when they go.
+ */
+function extensionChanges(path: string, from: unknown, to: unknown): DefinitionChange[] {
+  if (Array.isArray(from) && Array.isArray(to)) {
+    return Array.from({ length: Math.max(from.length, to.length) }).flatMap((_, index) =>
+      extensionChanges(`${path}[${index}]`, from[index], to[index]),
+    );
+  }
+  if (!isFields(from) || !isFields(to)) return wholeChange(path, from, to, false);
+  const keys = new Set([...Object.keys(from), ...Object.keys(to)]);
+  return [...keys].flatMap((key) => extensionChanges(`${path}.${key}`, from[key], to[key]));
 }
 
 function isFields(value: unknown): value is Fields {

@@ -10,8 +10,10 @@ import type {
   Forwarder,
   PortRange,
   SchedulerDefinition,
+  SchedulerExtensions,
 } from './scheduler';
 import { fromV10Entity, toV10Entity } from './scheduler-entity';
+import { extensionsField, keepExtensions } from './scheduler-extensions';
 
 // Properties that hold of several of the functions on definitions together. Small alphabets, so that values often coincide.
 
@@ -82,19 +84,47 @@ const fields = {
   labels: textMap,
   matchAllocation: fc.record({ maxMatches: fc.integer({ min: 1, max: 3 }) }),
 };
+const windows = fc.array(
+  fc.record({
+    cron: fc.constantFrom('* * * * *', '0 0 * * *'),
+    timezone: fc.constantFrom('UTC', 'Asia/Tokyo'),
+    durationSeconds: fc.nat(2),
+    min: fc.nat(2),
+    buffer: fc.nat(2),
+  }),
+  { maxLength: 2 },
+);
+const policy = fc.record({ type: word, fixedBuffer: fc.record({ amount: fc.nat(3) }) });
+/** Parts that say nothing are left out, as definitions have them; a patch may have them. */
+const part = <T>(fields: { [K in keyof T]: fc.Arbitrary<T[K]> }) => fc.record(fields, { requiredKeys: [] });
+const extensionParts = {
+  autoscaling: part({
+    schedule: fc.record({ windows }),
+    chain: fc.record({ policies: fc.array(policy, { maxLength: 2 }) }),
+    scaleUpStabilizationSeconds: fc.nat(2),
+  }),
+  rollout: part({ automaticRollback: fc.boolean(), failureShare: share }),
+  drain: part({ deadlineSeconds: fc.nat(2) }),
+};
+const extensions: fc.Arbitrary<SchedulerExtensions> = part(extensionParts);
 const definition: fc.Arbitrary<SchedulerDefinition> = fc
   .record({
     game: word,
     spec: fc.record({ ...spec, restartPolicy: fc.constantFrom('Never', 'Always') }),
     scaling: maybe(autoscaling),
     range: maybe(portRange),
+    ours: extensions,
     ...fields,
   })
-  .map(({ scaling, range, ...rest }) => ({
+  .map(({ scaling, range, ours, ...rest }) => ({
     ...rest,
+    ...extensionsField(ours),
     ...(scaling ? { autoscaling: scaling } : {}),
     ...(range ? { portRange: range } : {}),
   }));
+
+/** What v10's entity can say. */
+const ofV10 = definition.map((one) => keepExtensions({ ...one, extensions: {} }, undefined));
 
 const copy = <T>(value: T): T => JSON.parse(JSON.stringify(value)) as T;
 
@@ -124,7 +154,7 @@ function withoutEmpties(value: SchedulerDefinition): SchedulerDefinition {
 describe('definitions', () => {
   test('that are equal never bump, copied, stored by another program or read from a v10 entity', () => {
     fc.assert(
-      fc.property(definition, (one) => {
+      fc.property(ofV10, (one) => {
         const entity = copy(
           toV10Entity({
             name: 'fleet',
@@ -147,7 +177,7 @@ describe('definitions', () => {
 
   test('survive a v10 entity unchanged', () => {
     fc.assert(
-      fc.property(definition, (one) => {
+      fc.property(ofV10, (one) => {
         const scheduler = {
           name: 'fleet',
           state: 'creating' as const,
@@ -202,7 +232,8 @@ describe('definitions', () => {
         },
         { requiredKeys: [] },
       ),
-      clear: fc.subarray(['forwarders', 'portRange', 'autoscaling']),
+      extensions,
+      clear: fc.subarray(['forwarders', 'portRange', 'autoscaling', 'extensions', 'extensions.rollout']),
     },
     { requiredKeys: [] },
   );
@@ -217,7 +248,7 @@ describe('definitions', () => {
           (key) => !isDeepStrictEqual(copy({ is: active[key] }), copy({ is: patched[key] })),
         );
         expect([...changed].sort()).toEqual([...different].sort());
-        const touched = [...Object.keys(patch), ...(patch.clear ?? [])];
+        const touched = [...Object.keys(patch), ...(patch.clear ?? []).map((path) => path.split('.')[0])];
         for (const key of changed) expect(touched).toContain(key);
         if (isEmptyPatch(patch)) expect(changed.size).toBe(0);
       }),
@@ -233,6 +264,9 @@ describe('definitions', () => {
           expect(patched[key]).toEqual(patch[key] ?? active[key]);
         }
         if (patch.portRange) expect(patched.portRange).toEqual(patch.portRange);
+        for (const [key, value] of Object.entries(patch.extensions ?? {})) {
+          expect(patched.extensions?.[key as keyof SchedulerExtensions] ?? {}).toEqual(value);
+        }
         expect(patched.autoscaling ?? {}).toMatchObject(scaling ?? {});
         if (forwarders?.length) expect(patched.forwarders).toEqual(forwarders);
         specPatch?.containers?.forEach(({ image, command }, index) => {

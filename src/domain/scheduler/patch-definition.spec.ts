@@ -1,6 +1,14 @@
 import { definitionChanges } from './definition-changes';
 import { clearablePaths, isEmptyPatch, patchDefinition, type DefinitionPatch } from './patch-definition';
-import { aContainer, aDefinition, aForwarder, anAutoscaling, aPort, type Changes } from './scheduler.fixture';
+import {
+  aContainer,
+  aDefinition,
+  aForwarder,
+  anAutoscaling,
+  aPort,
+  fullExtensions,
+  type Changes,
+} from './scheduler.fixture';
 
 const side = aContainer({ name: 'side', image: 'side:1', command: ['./side'] });
 const third = aContainer({ name: 'third' });
@@ -19,6 +27,8 @@ describe('isEmptyPatch', () => {
     ['no replicas', { roomsReplicas: 0 }, false],
     ['an empty surge', { maxSurge: '' }, false],
     ['something to clear', { clear: ['forwarders'] }, false],
+    ['no part of extensions', { extensions: {} }, true],
+    ['an empty part of extensions', { extensions: { drain: {} } }, false],
   ])('%s: %j is empty: %p', (_, patch, expected) => {
     expect(isEmptyPatch(patch)).toBe(expected);
   });
@@ -209,6 +219,39 @@ describe('patchDefinition', () => {
     });
   });
 
+  const { autoscaling, rollout, drain } = fullExtensions();
+  const twoHours = { drain: { deadlineSeconds: 7200 } };
+  test.each<[string, DefinitionPatch, Changes['extensions'], Changes['extensions']]>([
+    ['keeps extensions that it does not name', { maxSurge: '3' }, { rollout, drain }, { rollout, drain }],
+    ['gives extensions where there were none', { extensions: { rollout } }, undefined, { rollout }],
+    [
+      'replaces a part as a whole, and keeps the others',
+      { extensions: { rollout: { automaticRollback: true } } },
+      { autoscaling, rollout, drain },
+      { autoscaling, rollout: { automaticRollback: true }, drain },
+    ],
+    ['takes a part away with an empty one', { extensions: { rollout: {} } }, { rollout, drain }, { drain }],
+    ['has none any more when the last part is empty', { extensions: { drain: {} } }, { drain }, undefined],
+    ['clears a part', { clear: ['extensions.rollout'] }, { autoscaling, rollout, drain }, { autoscaling, drain }],
+    ['clears all parts', { clear: ['extensions'] }, { autoscaling, rollout, drain }, undefined],
+    ['clears a part that is not there', { clear: ['extensions.drain'] }, { rollout }, { rollout }],
+    ['clears all where there are none', { clear: ['extensions'] }, undefined, undefined],
+    [
+      'takes the value for a part that is also cleared',
+      { clear: ['extensions'], extensions: twoHours },
+      { autoscaling, rollout },
+      twoHours,
+    ],
+    ['clears autoscaling and not its extensions', { clear: ['autoscaling'] }, { autoscaling }, { autoscaling }],
+  ])('%s', (_, patch, before, after) => {
+    const active = aDefinition(before ? { extensions: before } : {});
+    const copy = structuredClone(active);
+    const patched = patchDefinition(active, patch);
+    expect(patched.extensions).toEqual(after);
+    expect('extensions' in patched).toBe(after !== undefined);
+    expect(active).toEqual(copy);
+  });
+
   test('moves a scheduler from one port range to ranges of its ports, which v10 cannot', () => {
     const ports = [aPort({ hostPortRange: { start: 1, end: 2 } })];
     const patched = patchDefinition(aDefinition(), { clear: ['portRange'], spec: { containers: [{ ports }] } });
@@ -219,7 +262,7 @@ describe('patchDefinition', () => {
   });
 
   test.each(clearablePaths.map((path) => path.replace('N', '1')))('can clear %s', (path) => {
-    const active = two(annotated);
+    const active = two({ ...annotated, extensions: fullExtensions() });
     expect(definitionChanges(active, patchDefinition(active, { clear: [path] }))).not.toEqual([]);
   });
 

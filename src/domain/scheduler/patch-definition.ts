@@ -1,5 +1,14 @@
 import { DomainError } from '../errors';
-import type { Autoscaling, Container, Forwarder, PortRange, SchedulerDefinition, Spec } from './scheduler';
+import type {
+  Autoscaling,
+  Container,
+  Forwarder,
+  PortRange,
+  SchedulerDefinition,
+  SchedulerExtensions,
+  Spec,
+} from './scheduler';
+import { extensionParts, extensionsField, patchExtensions } from './scheduler-extensions';
 
 /** What PATCH may say of a container. An empty list says nothing: the wire cannot tell it from a missing one. */
 export type ContainerPatch = Partial<Container>;
@@ -29,6 +38,8 @@ export interface DefinitionPatch {
   /** Replaces the whole map; an empty map clears it. */
   labels?: Record<string, string>;
   matchAllocation?: { maxMatches: number };
+  /** Replaces each part that is given (`autoscaling`, `rollout`, `drain`) as a whole; an empty part is none any more. */
+  extensions?: SchedulerExtensions;
   /**
    * Paths of what to empty or remove, which the fields above cannot say, or not on every wire (`clearablePaths`): gRPC cannot
    * tell an empty map from none. Indices are those of the active definition. Done before the fields above, so a value for the
@@ -49,9 +60,16 @@ export const clearablePaths = [
   'spec.containers[N].command',
   'spec.containers[N].environment',
   'spec.containers[N].ports',
+  'extensions',
+  'extensions.autoscaling',
+  'extensions.rollout',
+  'extensions.drain',
 ] as const;
 
-const clearableFields = ['forwarders', 'portRange', 'autoscaling', 'annotations', 'labels'];
+const clearableFields: readonly string[] = [
+  ...['forwarders', 'portRange', 'autoscaling', 'annotations', 'labels', 'extensions'],
+  ...extensionParts.map((part) => `extensions.${part}`),
+];
 
 const containerLists = ['command', 'environment', 'ports'] as const;
 type ContainerList = (typeof containerLists)[number];
@@ -67,11 +85,12 @@ interface Clearing {
 
 /**
  * Whether the patch asks for nothing, which v10 refuses with `no change found`. `spec: {}`, `autoscaling: {}` and an empty map are
- * changes, empty lists are not (`management.md` 2.6).
+ * changes, empty lists are not (`management.md` 2.6), nor are extensions without a part.
  */
 export function isEmptyPatch(patch: DefinitionPatch): boolean {
-  const { forwarders = [], clear = [], ...fields } = patch;
-  return forwarders.length === 0 && clear.length === 0 && Object.values(fields).every((value) => value === undefined);
+  const { forwarders = [], extensions = {}, clear = [], ...fields } = patch;
+  const lists = [forwarders, clear, Object.values(extensions)];
+  return lists.every(({ length }) => length === 0) && Object.values(fields).every((value) => value === undefined);
 }
 
 /** What v10 says of a patch that asks for nothing. */
@@ -91,8 +110,8 @@ export function noChangeFound(name: string): string {
  *   container that the active definition lacks.
  */
 export function patchDefinition(active: SchedulerDefinition, patch: DefinitionPatch): SchedulerDefinition {
-  const { spec = {}, forwarders = [], autoscaling: autoscalingPatch, clear = [], ...replaced } = patch;
-  const { portRange: activePortRange, autoscaling: activeAutoscaling, ...base } = active;
+  const { spec = {}, forwarders = [], autoscaling: autoscalingPatch, extensions, clear = [], ...replaced } = patch;
+  const { portRange: activePortRange, autoscaling: activeAutoscaling, extensions: activeExtensions, ...base } = active;
   const cleared = readClearing(clear, active.spec.containers.length);
 
   const { containers: containerPatches = [], ...replacedInSpec } = spec;
@@ -101,6 +120,8 @@ export function patchDefinition(active: SchedulerDefinition, patch: DefinitionPa
   const autoscaling = autoscalingPatch
     ? { ...(keptAutoscaling ?? emptyAutoscaling), ...given(autoscalingPatch) }
     : keptAutoscaling;
+  const isPartCleared = (part: string): boolean =>
+    cleared.fields.has('extensions') || cleared.fields.has(`extensions.${part}`);
   return {
     ...base,
     ...(cleared.fields.has('annotations') ? { annotations: {} } : {}),
@@ -114,6 +135,7 @@ export function patchDefinition(active: SchedulerDefinition, patch: DefinitionPa
     ...(portRange ? { portRange } : {}),
     ...(autoscaling ? { autoscaling } : {}),
     forwarders: forwarders.length > 0 ? forwarders : cleared.fields.has('forwarders') ? [] : active.forwarders,
+    ...extensionsField(patchExtensions(activeExtensions, extensions, isPartCleared)),
   };
 }
 

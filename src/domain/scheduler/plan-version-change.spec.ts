@@ -1,4 +1,4 @@
-import { roomStatuses, type RoomStatus } from '../room/room';
+import { aRoom } from '../room/room.fixture';
 import type { DefinitionPatch } from './patch-definition';
 import {
   planVersionChange,
@@ -7,7 +7,7 @@ import {
   type WantedVersion,
 } from './plan-version-change';
 import type { Scheduler } from './scheduler';
-import { aContainer, aDefinition, withContainer } from './scheduler.fixture';
+import { aContainer, aDefinition, anAutoscaling, fullExtensions, withContainer } from './scheduler.fixture';
 
 const at = new Date('2026-05-01T10:00:00Z');
 
@@ -23,17 +23,22 @@ const aScheduler = (changes: Partial<Scheduler> = {}): Scheduler => ({
   ...changes,
 });
 
-const counts = (some: Partial<Record<RoomStatus, number>> = {}): Record<RoomStatus, number> => ({
-  ...(Object.fromEntries(roomStatuses.map((status) => [status, 0])) as Record<RoomStatus, number>),
-  ...some,
-});
+type Changes = Parameters<typeof aRoom>[0];
+
+const rooms = (amount: number, changes: Changes) => Array.from({ length: amount }, () => aRoom(changes));
+const busy = { status: 'occupied', runningMatches: 1 } as const;
 
 const plan = (changes: Partial<VersionChangeFacts> = {}) =>
   planVersionChange({
     scheduler: aScheduler(),
     versions: ['v2.0.0', 'v1.2.0', 'v1.1.0', 'v1.0.0'],
     wanted: { definition: aDefinition() },
-    rooms: counts(),
+    rooms: [],
+    definitions: new Map([
+      ['v1.2.0', aDefinition()],
+      ['v1.1.0', aDefinition({ maxSurge: '20%' })],
+      ['v1.0.0', aDefinition(withContainer({ image: 'game:0' }))],
+    ]),
     openChange: null,
     ...changes,
   });
@@ -67,6 +72,16 @@ describe('planVersionChange', () => {
       'another game is a minor change',
       { definition: aDefinition({ game: 'go' }) },
       { bump: 'minor', version: 'v1.3.0', changes: ['game'], actions: ['store_version', 'switch_version'] },
+    ],
+    [
+      'a change of extensions is minor',
+      { definition: aDefinition({ extensions: { drain: { deadlineSeconds: 60 } } }) },
+      {
+        bump: 'minor',
+        version: 'v1.3.0',
+        changes: ['extensions.drain.deadlineSeconds'],
+        actions: ['store_version', 'switch_version'],
+      },
     ],
     [
       'a patch is told by what differs after it',
@@ -130,24 +145,95 @@ describe('planVersionChange', () => {
   });
 
   test('says in sentences what each step does', () => {
-    expect(plan({ wanted: { definition: aDefinition(withContainer({ image: 'game:2' })) } }).steps).toEqual([
+    const wanted = { definition: aDefinition(withContainer({ image: 'game:2' })) };
+    expect(plan({ wanted, rooms: rooms(1, { version: 'v1.2.0' }) }).steps).toEqual([
       {
         action: 'validate_room',
         detail: 'starts one room of v3.0.0 that is given no match, and goes on only if it becomes ready',
       },
       { action: 'store_version', detail: 'stores v3.0.0; v1.2.0 stays the active version' },
-      {
-        action: 'switch_version',
-        detail:
-          'makes v3.0.0 the active version; rooms that start from then on are of it, those that run play on until they end',
-      },
+      { action: 'switch_version', detail: 'makes v3.0.0 the active version' },
+      { action: 'replace_rooms', detail: 'replaces 1 room, with a surge of 10%' },
     ]);
-    expect(plan().steps.at(-1)?.detail).toBe('makes v1.3.0 the active version; rooms stay as they are');
+    expect(plan().steps.at(-1)?.detail).toBe('makes v1.3.0 the active version');
+  });
+
+  describe('rooms that are replaced', () => {
+    const major = { definition: aDefinition(withContainer({ image: 'game:2' })) };
+
+    test.each<[string, Changes, WantedVersion, number]>([
+      ['of the active version', { version: 'v1.2.0' }, major, 1],
+      ['of one that differs from the active in minor fields', { version: 'v1.1.0' }, major, 1],
+      [
+        'of a version that is replaced already, and by a minor one',
+        { version: 'v1.0.0' },
+        { definition: aDefinition() },
+        1,
+      ],
+      [
+        'that drain already for another version',
+        { version: 'v1.0.0', ...busy, drainingSinceMs: 1, drainReason: 'rollout' },
+        major,
+        1,
+      ],
+      ['with a match', { version: 'v1.2.0', ...busy }, major, 1],
+      ['none by a minor version', { version: 'v1.2.0' }, { definition: aDefinition() }, 0],
+      [
+        'none that is as the wanted ones',
+        { version: 'v1.0.0' },
+        { definition: aDefinition(withContainer({ image: 'game:0' })) },
+        0,
+      ],
+      ['none of a version that nobody knows', { version: 'v9.0.0' }, major, 0],
+      [
+        'none that goes for another reason',
+        { version: 'v1.2.0', drainingSinceMs: 1, drainReason: 'operator' },
+        major,
+        0,
+      ],
+      ['none that is over', { version: 'v1.2.0', status: 'terminating' }, major, 0],
+      ['none that failed', { version: 'v1.2.0', status: 'error' }, major, 0],
+      ['none that tries a version', { version: 'v1.2.0', validation: true }, major, 0],
+    ])('%s', (_, room, wanted, expected) => {
+      const { roomsToReplace, steps } = plan({ wanted, rooms: [aRoom(room)] });
+      expect(roomsToReplace).toBe(expected);
+      expect(steps.filter(({ action }) => action === 'replace_rooms')).toHaveLength(expected);
+    });
+
+    test.each([
+      [1, {}, 'replaces 3 rooms, with a surge of 10%; 1 of them has a match, and goes when it ends'],
+      [2, {}, 'replaces 4 rooms, with a surge of 10%; 2 of them have a match, and go when it ends'],
+      [
+        2,
+        { drain: { deadlineSeconds: 7200 } },
+        'replaces 4 rooms, with a surge of 10%; 2 of them have a match, and go when it ends, or after 7200 s',
+      ],
+    ])('%i with a match: %j', (withMatch, extensions, detail) => {
+      const wanted = { definition: aDefinition({ ...withContainer({ image: 'game:2' }), extensions }) };
+      const standing = [...rooms(2, { version: 'v1.2.0' }), ...rooms(withMatch, { version: 'v1.2.0', ...busy })];
+      expect(plan({ wanted, rooms: standing }).steps.at(-1)?.detail).toBe(detail);
+    });
+
+    test('none where no version would be made', () => {
+      const wanted = { definition: aDefinition({ ...withContainer({ image: 'game:2' }), maxSurge: '' }) };
+      expect(plan({ wanted, rooms: rooms(2, { version: 'v1.2.0' }) })).toMatchObject({ roomsToReplace: 0, steps: [] });
+    });
   });
 
   test('counts the rooms of each status, and those with a match or a place held for one', () => {
-    const rooms = counts({ ready: 10, occupied: 3, active: 2, allocated: 1, pending: 4, terminating: 5 });
-    expect(plan({ rooms })).toMatchObject({ rooms, roomsWithMatches: 6 });
+    const standing = [
+      ...rooms(10, { status: 'ready' }),
+      ...rooms(3, busy),
+      ...rooms(2, { status: 'active' }),
+      ...rooms(1, { status: 'allocated' }),
+      ...rooms(4, { status: 'pending' }),
+      ...rooms(5, { status: 'terminating' }),
+      ...rooms(1, { validation: true }),
+    ];
+    const { rooms: counts, roomsWithMatches } = plan({ rooms: standing });
+    expect(counts).toMatchObject({ ready: 10, occupied: 3, active: 2, allocated: 1, pending: 4, terminating: 5 });
+    expect(counts).toMatchObject({ error: 0, unready: 0, terminated: 0 });
+    expect(roomsWithMatches).toBe(6);
   });
 
   test('is told in full also while something is in the way', () => {
@@ -180,6 +266,32 @@ describe('planVersionChange', () => {
     expect(() => plan({ scheduler: aScheduler({ version: 'latest' }) })).toThrow(
       expect.objectContaining({ code: 'scheduler.invalid_version' }),
     );
+  });
+});
+
+describe('planVersionChange of a scheduler with extensions', () => {
+  const extensions = fullExtensions();
+  const scheduler = aScheduler({ definition: aDefinition({ extensions }) });
+
+  test('keeps them where a whole definition says nothing of them', () => {
+    expect(plan({ scheduler }).changes).toEqual([]);
+  });
+
+  test('clears them where it says none', () => {
+    const { changes } = plan({ scheduler, wanted: { definition: aDefinition({ extensions: {} }) } });
+    expect(changes).toContainEqual({
+      path: 'extensions.drain.deadlineSeconds',
+      from: 7200,
+      to: null,
+      major: false,
+    });
+  });
+
+  test('finds the parameters of a policy among those that are kept', () => {
+    const autoscaling = anAutoscaling({ policy: { type: 'chain', parameters: {} } });
+    const wanted = { definition: aDefinition({ autoscaling }) };
+    expect(plan({ scheduler, wanted }).problems).toEqual([]);
+    expect(plan({ wanted }).problems).toHaveLength(1);
   });
 });
 

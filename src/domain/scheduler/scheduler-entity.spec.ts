@@ -1,5 +1,5 @@
 import { fieldsLeftOut, fromV10Entity, toV10Entity, type EntityScheduler } from './scheduler-entity';
-import { aContainer, aDefinition, aForwarder, anAutoscaling, aPort } from './scheduler.fixture';
+import { aContainer, aDefinition, aForwarder, anAutoscaling, aPort, fullExtensions } from './scheduler.fixture';
 
 const aScheduler = (changes: Partial<EntityScheduler> = {}): EntityScheduler => ({
   name: 'fleet',
@@ -104,6 +104,14 @@ describe('toV10Entity', () => {
       Labels: {},
       MatchAllocation: { MaxMatches: 1 },
     });
+  });
+
+  test('writes our extensions where they are used, which are not read back', () => {
+    const scheduler = aScheduler({ definition: aDefinition({ extensions: fullExtensions() }) });
+    const { Extensions, ...ofV10 } = toV10Entity(scheduler);
+    expect(Extensions).toEqual(fullExtensions());
+    expect(ofV10).toEqual(toV10Entity(aScheduler()));
+    expect(fromV10Entity(toV10Entity(scheduler))).toEqual(aScheduler());
   });
 
   test('writes autoscaling with decimals as typed, and null for the other policy', () => {

@@ -40,7 +40,8 @@ const defaultMaxMatches = 1;
  * A scheduler as v10 writes it into the input of `create_scheduler` and `create_new_scheduler_version`, which clients read
  * (`management.md` 3.2): Go's field names, the grace period in nanoseconds, a forwarder's timeout as bare milliseconds.
  * What is not there is null; lists and maps are never null. Decimals are those that the user typed (0.99), not v10's
- * widened floats (0.9900000095367432).
+ * widened floats (0.9900000095367432). Our extensions, which v10's entity has no field for, are there only where they are used,
+ * as on the wire.
  */
 export function toV10Entity(scheduler: EntityScheduler): Record<string, unknown> {
   const { definition } = scheduler;
@@ -60,6 +61,7 @@ export function toV10Entity(scheduler: EntityScheduler): Record<string, unknown>
     Annotations: { ...definition.annotations },
     Labels: { ...definition.labels },
     MatchAllocation: { MaxMatches: definition.matchAllocation.maxMatches },
+    ...(definition.extensions ? { Extensions: definition.extensions } : {}),
   };
 }
 
@@ -143,7 +145,7 @@ function forwarderEntity({ name, enabled, type, address, options }: Forwarder) {
 // From v10 ---------------------------------------------------------------------------------------------------------------
 
 /**
- * Reads what `toV10Entity` writes, and the object in v10's YAML column (`management.md` 5.1), which has the spec's fields at the top,
+ * Reads what `toV10Entity` writes, less our extensions, and the object in v10's YAML column (`management.md` 5.1), which has the spec's fields at the top,
  * lacks `RestartPolicy` and, in old rows, `MatchAllocation` or `DownThreshold`. Name, game, state and versions are columns
  * there: the caller adds them as `Name`, `Game`, `State`, `Version` and `RollbackVersion`.
  *
@@ -158,7 +160,7 @@ export function fromV10Entity(entity: object): EntityScheduler {
 
 /**
  * Paths of what a v10 entity says and `fromV10Entity` leaves out: fields that are not known here, and the source of a variable that
- * has a value. Empty for whatever `toV10Entity` writes. Throws as `fromV10Entity` does.
+ * has a value. Empty for whatever `toV10Entity` writes of a scheduler without extensions. Throws as `fromV10Entity` does.
  */
 export function fieldsLeftOut(entity: object): string[] {
   const reader = new EntityReader(entity, '');

@@ -1,4 +1,12 @@
-import type { Autoscaling, Container, ContainerPort, Forwarder, SchedulerDefinition } from './scheduler';
+import type {
+  Autoscaling,
+  Container,
+  ContainerPort,
+  Forwarder,
+  ScheduleWindow,
+  SchedulerDefinition,
+  SchedulerExtensions,
+} from './scheduler';
 
 // A valid definition and its parts, each with what a test wants different.
 
@@ -38,6 +46,41 @@ export const anAutoscaling = (changes: Partial<Autoscaling> = {}): Autoscaling =
   cooldown: 0,
   policy: { type: 'roomOccupancy', parameters: { roomOccupancy: { readyTarget: 0.5, downThreshold: 0.99 } } },
   ...changes,
+});
+
+export const aWindow = (changes: Partial<ScheduleWindow> = {}): ScheduleWindow => ({
+  cron: '0 18 * * 5',
+  timezone: 'Europe/Berlin',
+  durationSeconds: 21_600,
+  min: 50,
+  buffer: 20,
+  ...changes,
+});
+
+/** Everything that extensions can say. */
+export const fullExtensions = (): SchedulerExtensions => ({
+  autoscaling: {
+    schedule: {
+      windows: [aWindow(), aWindow({ cron: '30 6 1 1 *', timezone: 'UTC', min: 0 })],
+      base: { type: 'roomOccupancy', roomOccupancy: { readyTarget: 0.2, downThreshold: 0.9 } },
+    },
+    webhook: { url: 'https://forecast.example.com/rooms?game=chess', timeoutMs: 1500, maxAnswerAgeSeconds: 0 },
+    chain: {
+      policies: [
+        {
+          type: 'schedule',
+          schedule: { windows: [aWindow()], base: { type: 'fixedBuffer', fixedBuffer: { amount: 3 } } },
+        },
+        { type: 'webhook', webhook: { url: 'http://10.0.0.1:8080', timeoutMs: 1, maxAnswerAgeSeconds: 60 } },
+        { type: 'roomOccupancy', roomOccupancy: { readyTarget: 0.1, downThreshold: 0.99 } },
+        { type: 'fixedBuffer', fixedBuffer: { amount: 10 } },
+      ],
+    },
+    scaleUpStabilizationSeconds: 0,
+    scaleDownStabilizationSeconds: 300,
+  },
+  rollout: { automaticRollback: false, failureShare: 0.3, failureWindowSeconds: 120 },
+  drain: { deadlineSeconds: 7200 },
 });
 
 export type Changes = Partial<Omit<SchedulerDefinition, 'spec'>> & { spec?: Partial<SchedulerDefinition['spec']> };

@@ -78,6 +78,76 @@ export interface AutoscalingPolicy {
   };
 }
 
+/** A time that comes again, and what is wanted while it lasts. */
+export interface ScheduleWindow {
+  /** When it begins: five fields, minutes to days of the week (`0 18 * * 5`). */
+  cron: string;
+  /** Name of the IANA time zone in which the cron expression is read (`Europe/Berlin`); `UTC` where nothing was said. */
+  timezone: string;
+  /** How long it lasts, 1 s to 31 days. */
+  durationSeconds: number;
+  /** At least so many rooms; 0: nothing is said. */
+  min: number;
+  /** At least so many free rooms on top of those in use; 0: nothing is said. */
+  buffer: number;
+}
+
+/** A policy of one of our own types, or of v10's; inside a policy that is made of others. */
+export interface NestedPolicy {
+  type: string;
+  roomOccupancy?: RoomOccupancyParameters;
+  fixedBuffer?: FixedBufferParameters;
+  schedule?: ScheduleParameters;
+  webhook?: WebhookParameters;
+}
+
+/** Raises what a base policy says while one of its windows is open. */
+export interface ScheduleParameters {
+  windows: ScheduleWindow[];
+  /** What holds outside of the windows too. Without one, the policy says nothing there. */
+  base?: NestedPolicy;
+}
+
+/** Asks a service of the game how many rooms there should be. */
+export interface WebhookParameters {
+  url: string;
+  /** How long the answer may take, milliseconds. */
+  timeoutMs: number;
+  /** How long a last good answer holds when none comes, seconds. Past it, the scheduler's replicas hold. */
+  maxAnswerAgeSeconds: number;
+}
+
+/** The first policy that says something holds. */
+export interface ChainParameters {
+  policies: NestedPolicy[];
+}
+
+/** What v10's messages have no field for. Only what was set is there. */
+export interface SchedulerExtensions {
+  autoscaling?: {
+    /** Parameters of the policy types `schedule`, `webhook` and `chain`. */
+    schedule?: ScheduleParameters;
+    webhook?: WebhookParameters;
+    chain?: ChainParameters;
+    /** A scale-up waits until it was wanted for so long; 0 or nothing: at once. */
+    scaleUpStabilizationSeconds?: number;
+    /** A scale-down goes no further than the most that was wanted within so long; 0 or nothing: at once. */
+    scaleDownStabilizationSeconds?: number;
+  };
+  rollout?: {
+    /** Whether rooms that keep failing end a rollout and bring the previous version back; default: they do. */
+    automaticRollback?: boolean;
+    /** Share of the new version's rooms, 0 < x <= 1, as the decimal that the user typed, whose failure ends the rollout; default 0.5. */
+    failureShare?: number;
+    /** How far back failures count, seconds; default 600. */
+    failureWindowSeconds?: number;
+  };
+  drain?: {
+    /** How long a draining room may keep its match, seconds; nothing: as long as the match lasts. */
+    deadlineSeconds?: number;
+  };
+}
+
 export interface Autoscaling {
   enabled: boolean;
   min: number;
@@ -109,6 +179,7 @@ export interface SchedulerDefinition {
   annotations: Record<string, string>;
   labels: Record<string, string>;
   matchAllocation: { maxMatches: number };
+  extensions?: SchedulerExtensions;
 }
 
 /** A scheduler with its active version. */

@@ -193,7 +193,7 @@ describe('validateScheduler', () => {
     [
       'an unknown policy, although autoscaling is disabled',
       withPolicy('', {}),
-      ['Autoscaling.Policy.Type: Type must be one of [roomOccupancy fixedBuffer]'],
+      ['Autoscaling.Policy.Type: Type must be one of [roomOccupancy fixedBuffer schedule webhook chain]'],
     ],
     [
       'roomOccupancy without its parameters',
@@ -288,6 +288,7 @@ describe('validateScheduler', () => {
         autoscaling: anAutoscaling({ min: 0, cooldown: -1 }),
         forwarders: [aForwarder({ address: '' })],
         matchAllocation: { maxMatches: 36 },
+        extensions: { drain: { deadlineSeconds: 0 } },
         spec: { terminationGracePeriodNs: 0, containers: [aContainer({ image: '' })] },
       }),
     );
@@ -304,6 +305,7 @@ describe('validateScheduler', () => {
         surge,
         'Scheduler.Forwarders[0].Address: Address is a required field',
         'Scheduler.MatchAllocation.MaxMatches: MaxMatches must be 35 or less',
+        'Scheduler.Extensions.Drain.DeadlineSeconds: DeadlineSeconds must be 1 or greater',
         'must configure scheduler.PortRange or scheduler.Spec.Container.Ports.HostPortRange',
       ].join('\n'),
     );
@@ -443,6 +445,14 @@ describe('validateSchedulerDetailed', () => {
         return `Key: '${path}' Error:Field validation for '${field}' failed on the '${tag}' tag`;
       }),
     );
+  });
+
+  test('says of extensions the same to PATCH, as there is no wording of v10 to keep', () => {
+    const changes = { extensions: { drain: { deadlineSeconds: 0 } } };
+    const line = 'Scheduler.Extensions.Drain.DeadlineSeconds: DeadlineSeconds must be 1 or greater';
+    expect(validateSchedulerDetailed('fleet', aDefinition(changes))).toEqual([
+      { message: line, untranslated: line, neverRuns: false },
+    ]);
   });
 
   test('leaves sentences about the port configuration as they are', () => {

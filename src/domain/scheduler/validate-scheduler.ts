@@ -11,6 +11,7 @@ import {
   unique,
 } from './scheduler-problems';
 import { checkAnnotations, checkLabels, checkPortRange, checkSpec, resourceName } from './validate-room-spec';
+import { extensionPolicyTypes, validateExtensions } from './validate-extensions';
 
 /** v10's limit. */
 const maxMatchesLimit = 35;
@@ -34,7 +35,7 @@ function checkAutoscaling(problems: Problems, { min, max, cooldown, policy }: Au
   problems.check('Autoscaling.Max', atLeast(max, -1));
   problems.check('Autoscaling.Cooldown', atLeast(cooldown, 0));
   const { roomOccupancy, fixedBuffer } = policy.parameters;
-  const types = ['roomOccupancy', 'fixedBuffer'];
+  const types = ['roomOccupancy', 'fixedBuffer', ...extensionPolicyTypes];
   problems.check(
     'Autoscaling.Policy.Type',
     !types.includes(policy.type) && { text: `must be one of [${types.join(' ')}]`, tag: 'oneof' },
@@ -87,7 +88,8 @@ function portConfigurationProblems({ portRange, spec }: SchedulerDefinition): st
 
 /**
  * Everything that is wrong with a definition, in v10's words (`management.md` 2.3), because clients and people match them;
- * empty when it is valid. At most one line per field: autoscaling's first, then the scheduler's, then how ports are configured.
+ * empty when it is valid. At most one line per field: autoscaling's first, then the scheduler's, our extensions', how ports are
+ * configured.
  *
  * v10 stops after autoscaling's problems; here all are told at once. Beyond v10 it refuses a `maxSurge` of `0%` or less,
  * ports outside 1-65535, forwarders of the same name, and what no Kubernetes would ever run (`validate-room-spec.ts`).
@@ -162,7 +164,7 @@ function findProblems(
     atLeast(maxMatches, 1),
     atMost(maxMatches, maxMatchesLimit),
   );
-  const sentences = portConfigurationProblems(definition);
+  const sentences = [...validateExtensions(definition), ...portConfigurationProblems(definition)];
   return [
     ...problems.found,
     ...sentences.map((sentence) => ({ message: sentence, untranslated: sentence, neverRuns: false })),

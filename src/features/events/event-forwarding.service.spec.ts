@@ -75,6 +75,7 @@ describe('the forwarding of events', () => {
       game: 'chess',
       maxMatches: 1,
       activeVersion: 'v1.0.0',
+      isAutoscaled: false,
       forwarders,
       placement: { affinity: '', toleration: '' },
       isTerminating: false,

@@ -1,35 +1,50 @@
 import { Injectable } from '@nestjs/common';
-import { asClause, counted } from '../../domain/phrases';
+import { messageOf } from '../../domain/errors';
 import type { OperationDefinition, OperationInputs } from '../../domain/operation/operation';
-import {
-  classifyRoom,
-  isOverdueToGo,
-  limitsOfScheduler,
-  type ExpiryReason,
-  type RoomLimits,
-} from '../../domain/room/classify-room';
+import { asClause, counted } from '../../domain/phrases';
+import { classifyRoom, isOverdueToGo, lateStarts } from '../../domain/room/classify-room';
 import { describeLateStart } from '../../domain/room/describe-late-start';
-import { isEmptyPlan, planHealthCycle, type HealthBlock, type HealthPlan } from '../../domain/room/plan-health-cycle';
+import {
+  isEmptyPlan,
+  planHealthCycle,
+  type HealthBlock,
+  type HealthFacts,
+  type HealthPlan,
+} from '../../domain/room/plan-health-cycle';
 import { hasMatch } from '../../domain/room/room';
 import { describeEarlyEnds, nextStartAtMs } from '../../domain/room/start-back-off';
 import type { Scheduler } from '../../domain/scheduler/scheduler';
+import { HealthRecords, type HealthRecord } from '../../ports/health-records';
 import { Logger } from '../../ports/logger';
 import { Metrics } from '../../ports/metrics';
 import { OperationStore } from '../../ports/operation-store';
-import { RoomStore, type FleetSnapshot } from '../../ports/room-store';
+import { RoomStore } from '../../ports/room-store';
 import { SchedulerStore } from '../../ports/scheduler-store';
 import { WakeUps } from '../../ports/wake-ups';
 import { OperationsService } from '../operations/operations.service';
+import { RepeatedWarnings } from '../repeated-warnings';
+import { composeHealthRecord } from './compose-health-record';
+import {
+  actionsOf,
+  byReason,
+  describeDrain,
+  describeDrained,
+  describeExpiry,
+  describeNumbers,
+  describePurpose,
+  describeRelease,
+  expiredBecause,
+  nameDrained,
+} from './describe-health-plan';
+import { HealthCycleOptions, HealthFactsReader } from './health-facts-reader';
 import { ToldBlocks } from './told-blocks';
 
-export class HealthCycleOptions {
-  readonly limits!: RoomLimits;
-  readonly addLimit!: number;
-  readonly removeLimit!: number;
-}
-
-/** What a plan was made from, where its history tells of it. */
-interface LookFacts extends Pick<FleetSnapshot, 'nowMs' | 'earlyEnds'> {
+/** What one look at a fleet came to. */
+export interface HealthWork {
+  scheduler: Scheduler;
+  facts: HealthFacts;
+  plan: HealthPlan;
+  earlier: HealthRecord | null;
   /** What the runtime says of the last room that did not come up in time; empty when it says nothing, or there is none. */
   expiredBecause: string;
 }
@@ -41,17 +56,21 @@ export interface ExpiredRooms {
   late: ReadonlyMap<string, string>;
 }
 
-const cameNotUp: ReadonlySet<ExpiryReason> = new Set(['initialization_timeout', 'error_timeout']);
-
 const actor = 'health_controller';
 
 /** While other work is open, a look is put off by this. Milliseconds. */
 const busyDelayMs = 1_000;
 
+/** The look that ordered the operation asked the webhooks a moment ago: their answers are good for it too. Milliseconds. */
+const answersReusedForMs = 5_000;
+
 /** What someone should know of, or act on; the other blocks are part of a normal day. */
-const blockLevels = { mass_silence: 'error', start_back_off: 'warn' } as const satisfies Partial<
-  Record<HealthBlock['code'], 'error' | 'warn'>
->;
+const blockLevels = {
+  mass_silence: 'error',
+  policy: 'error',
+  breaker: 'warn',
+  ports: 'warn',
+} as const satisfies Partial<Record<HealthBlock['code'], 'error' | 'warn'>>;
 type ToldBlock = keyof typeof blockLevels;
 const toldBlocks = Object.keys(blockLevels) as ToldBlock[];
 
@@ -62,23 +81,28 @@ const toldBlocks = Object.keys(blockLevels) as ToldBlock[];
 const backOffKnownForMs = 120_000;
 
 /**
- * Brings a scheduler's rooms to what they should be: gathers the facts, asks the planner once, orders the work.
- * Looking costs reads only; only a plan with something to do becomes an operation (`architecture.md` 4).
+ * Brings a scheduler's rooms to what they should be: gathers the facts, asks the planner once, marks rooms and orders the work.
+ * Looking costs reads and one record; only a plan with something to do becomes an operation (`architecture.md` 4).
  */
 @Injectable()
 export class HealthCycle {
   private readonly told = new ToldBlocks();
+  private readonly warnings: RepeatedWarnings;
 
   constructor(
     private readonly schedulers: SchedulerStore,
     private readonly rooms: RoomStore,
     private readonly operationStore: OperationStore,
     private readonly operations: OperationsService,
+    private readonly reader: HealthFactsReader,
+    private readonly records: HealthRecords,
     private readonly wakeUps: WakeUps,
     private readonly metrics: Metrics,
     private readonly logger: Logger,
     private readonly options: HealthCycleOptions,
-  ) {}
+  ) {
+    this.warnings = new RepeatedWarnings(logger);
+  }
 
   /**
    * Orders a `health_controller` operation if there is something to do. Not while other work of this scheduler is pending or
@@ -94,9 +118,11 @@ export class HealthCycle {
       await this.wakeUps.ring('health', name, { delayMs: busyDelayMs });
       return;
     }
-    const plan = await this.plan(scheduler);
+    const work = await this.plan(scheduler, { reuseAnswersForMs: 0 });
+    const { plan, facts } = work;
+    await this.remember(work, plan);
     if (plan.nextLookAtMs !== null) {
-      const delayMs = Math.max(1, plan.nextLookAtMs - plan.nowMs);
+      const delayMs = Math.max(1, plan.nextLookAtMs - facts.nowMs);
       await this.wakeUps.ring('health', name, { delayMs });
     }
     if (isEmptyPlan(plan)) return;
@@ -105,91 +131,158 @@ export class HealthCycle {
       definition: 'health_controller',
       input: {},
       actor,
-      reason: purposeOf(plan),
+      reason: describePurpose(plan, work.expiredBecause),
     });
   }
 
-  /**
-   * Plans anew. Answers what orders the rooms' operations, which run next, and tells of them: to be called in the transaction
-   * that ends the operation that asked, so that one which was canceled, ran out of time or lost its worker ordered nothing.
-   * Null when there is nothing to order.
-   */
-  async act(scheduler: Scheduler): Promise<(() => Promise<string[]>) | null> {
+  /** Plans anew, for who holds the scheduler's slot. Null when there is nothing to do, or nothing can be done now. */
+  async prepare(scheduler: Scheduler, signal?: AbortSignal): Promise<HealthWork | null> {
     const { name } = scheduler;
     if (!(await this.hasPlace(scheduler))) return null;
-    const plan = await this.plan(scheduler);
-    if (isEmptyPlan(plan)) return null;
+    const work = await this.plan(scheduler, { reuseAnswersForMs: answersReusedForMs, signal });
+    if (isEmptyPlan(work.plan)) {
+      await this.remember(work, work.plan);
+      return null;
+    }
     // Ordered between the look and its operation, and put off: what is planned now would be done twice.
     if ((await this.operationStore.findOpen(name, ['add_rooms', 'remove_rooms'])) !== null) {
       await this.wakeUps.ring('health', name, { delayMs: busyDelayMs });
       return null;
     }
-    return () => this.order(name, plan);
+    return work;
   }
 
-  /** Of the rooms that have expired as things are now: those whose match is given up, and those that did not come up in time. */
-  async judgeExpired(scheduler: string): Promise<ExpiredRooms> {
-    const fleet = await this.rooms.readFleet(scheduler);
-    const facts = { nowMs: fleet.nowMs, hearingSinceMs: fleet.hearingSinceMs, limits: this.options.limits };
-    const silent = new Set<string>();
-    const late = new Map<string, string>();
-    for (const room of fleet.rooms) {
-      const verdict = classifyRoom(room, facts);
-      if (verdict.class !== 'expired') continue;
-      if (hasMatch(room)) silent.add(room.id);
-      else if (cameNotUp.has(verdict.reason)) {
-        late.set(room.id, describeLateStart(room, facts.limits.initializationTimeoutMs));
-      }
+  /**
+   * Marks rooms as the plan says, which each of them may refuse by now: a match began there, or it is going. Safe to repeat: what
+   * is marked stays so, and a plan that is made afterwards does not name it again. Answers what came of it, and leaves that as the
+   * record of this look.
+   */
+  async mark(work: HealthWork): Promise<HealthPlan> {
+    const { scheduler, plan } = work;
+    const { name } = scheduler;
+    const released: HealthPlan['released'] = [];
+    for (const { reason, ids } of byReason(plan.released)) {
+      released.push(...(await this.rooms.releaseRooms(name, ids, reason)).map((id) => ({ id, reason })));
     }
-    return { silent: { ids: silent, sinceMs: fleet.nowMs }, late };
+    const drain = async (ids: string[], reason: 'rollout' | 'scale_down'): Promise<string[]> => {
+      if (ids.length === 0) return [];
+      const outcomes = await this.rooms.drainRooms(name, ids, reason);
+      return ids.filter((id) => outcomes.get(id) === 'draining');
+    };
+    const drainIds = await drain(plan.drainIds, 'rollout');
+    const claimIds = await drain(plan.claimIds, 'scale_down');
+    const done = { ...plan, released, drainIds, claimIds };
+    await this.remember(work, done);
+    return done;
   }
 
-  private async order(name: string, plan: HealthPlan & LookFacts): Promise<string[]> {
-    const { expired, drainedIds, removeIds, add, earlyEnds } = plan;
+  /** For who marked rooms and cannot say so any more: what became of it is for the next look to find. */
+  lookAgain(name: string): Promise<void> {
+    return this.wakeUps.ring('health', name);
+  }
+
+  /** What was marked, for the history. */
+  describeMarks({ released, drainIds, claimIds }: HealthPlan): string[] {
+    const listed = (text: string, ids: readonly string[]): string => `${text}: [${ids.join(' ')}]`;
+    return [
+      ...byReason(released).map((group) => listed(describeRelease(group), group.ids)),
+      ...(drainIds.length > 0 ? [listed(describeDrain(drainIds), drainIds)] : []),
+      ...(claimIds.length > 0 ? [listed(claimOf(claimIds), claimIds)] : []),
+    ];
+  }
+
+  /**
+   * Orders the rooms' operations, which run next, and tells of them: to be called in the transaction that ends the operation that
+   * asked, so that one which was canceled, ran out of time or lost its worker ordered nothing.
+   */
+  async order({ scheduler, facts, plan, expiredBecause: because }: HealthWork): Promise<string[]> {
+    const { name } = scheduler;
+    const { expired, drained, rollback, add } = plan;
+    const { earlyEnds } = facts;
     const lines: string[] = [];
     const order = async <D extends OperationDefinition>(
       definition: D,
       input: OperationInputs[D],
       purpose: string,
       reason: string,
-    ): Promise<void> => {
+    ): Promise<boolean> => {
       const operation = await this.operationStore.insert({ scheduler: name, definition, input, actor, reason });
       if (operation !== null) lines.push(`created operation (id: ${operation.id}) to ${purpose}`);
+      return operation !== null;
     };
+    if (rollback !== null) {
+      const { toVersion } = rollback;
+      lines.push(rollback.because);
+      const isOrdered = await order(
+        'switch_active_version',
+        { newActiveVersion: toVersion },
+        `go back to version ${toVersion}.`,
+        `version ${scheduler.version} is rolled back: ${rollback.because}`,
+      );
+      // The one gate that every version change takes: somebody was first.
+      if (!isOrdered) lines.push(`no rollback to version ${toVersion}: another version change is open`);
+      else {
+        this.logger.warn(
+          { scheduler_name: name, version: scheduler.version, to_version: toVersion, reason: rollback.because },
+          'rooms of a new version keep failing: it is rolled back',
+        );
+      }
+    }
     if (expired.length > 0) {
       const roomIds = expired.map((room) => room.id);
       await order(
         'remove_rooms',
         { amount: roomIds.length, roomIds, reason: 'expired_room' },
         `remove expired ${counted(roomIds.length, 'room')}.`,
-        expiryOf(plan),
+        describeExpiry(plan, because),
       );
-      if (plan.expiredBecause !== '') {
-        lines.push(`rooms did not come up in time, the runtime said of the last one: ${asClause(plan.expiredBecause)}`);
+      if (because !== '') {
+        lines.push(`rooms did not come up in time, the runtime said of the last one: ${asClause(because)}`);
       }
     }
-    if (drainedIds.length > 0) {
+    for (const group of byReason(drained)) {
       await order(
         'remove_rooms',
-        { amount: drainedIds.length, roomIds: drainedIds, reason: 'drained' },
-        `remove ${counted(drainedIds.length, 'drained room')}.`,
-        drainOf(plan),
+        { amount: group.ids.length, roomIds: group.ids, reason: group.reason },
+        `remove ${nameDrained(group)}.`,
+        describeDrained(group),
       );
-    }
-    if (removeIds.length > 0) {
-      await order(
-        'remove_rooms',
-        { amount: removeIds.length, roomIds: removeIds, reason: 'scale_down' },
-        `remove ${counted(removeIds.length, 'room')}.`,
-        numbersOf(plan),
-      );
-      await this.schedulers.setLastDownscale(name, new Date());
     }
     if (add > 0) {
       if (nextStartAtMs(earlyEnds, plan.desired ?? 0) !== null) lines.push(describeEarlyEnds(earlyEnds));
-      await order('add_rooms', { amount: add }, `add ${counted(add, 'room')}.`, numbersOf(plan));
+      await order('add_rooms', { amount: add }, `add ${counted(add, 'room')}.`, describeNumbers(plan));
     }
     return lines;
+  }
+
+  /** Whether the plan orders operations; marks are no orders. */
+  hasOrders({ expired, drained, rollback, add }: HealthPlan): boolean {
+    return rollback !== null || add > 0 || expired.length > 0 || drained.length > 0;
+  }
+
+  /** Counts what was done, and ordered. */
+  count({ scheduler, plan, expiredBecause: because }: HealthWork): void {
+    const { name, definition } = scheduler;
+    for (const { action, amount } of actionsOf(plan, because)) {
+      this.metrics.healthActed(name, definition.game, action, amount);
+    }
+  }
+
+  /** Of the rooms that have expired as things are now: those whose match is given up, and those that did not come up in time. */
+  async judgeExpired(scheduler: string): Promise<ExpiredRooms> {
+    const { rooms, nowMs, hearingSinceMs } = await this.rooms.readFleet(scheduler);
+    const facts = { nowMs, hearingSinceMs, limits: { ...this.options.limits, drainDeadlineMs: null } };
+    const silent = new Set<string>();
+    const late = new Map<string, string>();
+    for (const room of rooms) {
+      const verdict = classifyRoom(room, facts);
+      if (verdict.class !== 'expired') continue;
+      if (hasMatch(room)) silent.add(room.id);
+      else if (lateStarts.has(verdict.reason)) {
+        late.set(room.id, describeLateStart(room, facts.limits.initializationTimeoutMs));
+      }
+    }
+    return { silent: { ids: silent, sinceMs: nowMs }, late };
   }
 
   /**
@@ -201,30 +294,31 @@ export class HealthCycle {
     return state !== 'creating' || (await this.operationStore.findOpen(name, ['create_scheduler'])) === null;
   }
 
-  private async plan(scheduler: Scheduler): Promise<HealthPlan & LookFacts> {
-    const fleet = await this.rooms.readFleet(scheduler.name);
-    const limits = limitsOfScheduler(this.options.limits, scheduler.definition);
-    const plan = planHealthCycle({
-      rooms: fleet.rooms,
-      nowMs: fleet.nowMs,
-      hearingSinceMs: fleet.hearingSinceMs,
-      rebuilding: fleet.rebuilding,
-      earlyEnds: fleet.earlyEnds,
-      scheduler: { ...scheduler.definition, version: scheduler.version },
-      lastDownscaleAtMs: scheduler.lastDownscaleAt?.getTime() ?? null,
-      limits,
-      addLimit: this.options.addLimit,
-      removeLimit: this.options.removeLimit,
-    });
-    this.report(scheduler, plan, fleet, limits);
-    const late = new Set(plan.expired.flatMap(({ id, reason }) => (cameNotUp.has(reason) ? [id] : [])));
-    const said = fleet.rooms.flatMap(({ id, instance }) => (late.has(id) ? [instance.description] : []));
-    const expiredBecause = said.findLast((description) => description !== '') ?? '';
-    return { ...plan, nowMs: fleet.nowMs, earlyEnds: fleet.earlyEnds, expiredBecause };
+  private async plan(scheduler: Scheduler, options: Parameters<HealthFactsReader['gather']>[1]): Promise<HealthWork> {
+    const { facts, earlier } = await this.reader.gather(scheduler, options);
+    const plan = planHealthCycle(facts);
+    this.report(scheduler, plan, facts);
+    return { scheduler, facts, plan, earlier, expiredBecause: expiredBecause(facts, plan) };
   }
 
-  private report(scheduler: Scheduler, plan: HealthPlan, fleet: FleetSnapshot, limits: RoomLimits): void {
-    const { rooms, nowMs } = fleet;
+  /** For those who ask why, and for the next look. It may be lost, so what keeps it from being written is told and no more. */
+  private async remember(
+    { scheduler, facts, earlier, expiredBecause: because }: HealthWork,
+    plan: HealthPlan,
+  ): Promise<void> {
+    try {
+      const record = composeHealthRecord({ scheduler, facts, plan, actions: actionsOf(plan, because), earlier });
+      await this.records.write(scheduler.name, record);
+    } catch (error) {
+      this.warnings.warn(
+        { scheduler_name: scheduler.name, err: messageOf(error) },
+        'the record of a look could not be written',
+      );
+    }
+  }
+
+  private report(scheduler: Scheduler, plan: HealthPlan, facts: HealthFacts): void {
+    const { rooms, nowMs, limits } = facts;
     if (plan.desired !== null && plan.available !== null) {
       // Not those of the plan: most of what hangs waits until it is asked again.
       const going = rooms.filter(({ validation }) => !validation);
@@ -233,56 +327,39 @@ export class HealthCycle {
         available: plan.available,
         terminationTimeouts: going.filter((room) => isOverdueToGo(room, nowMs, limits)).length,
         properlyTerminated: going.filter(({ status }) => status === 'terminated').length,
+        toReplace: plan.rollout === null ? 0 : plan.rollout.outdated + plan.rollout.leaving,
+        paused: facts.paused === null ? 0 : 1,
         backsOffForMs: plan.backsOff ? Math.max(backOffKnownForMs, (plan.startsHeldUntilMs ?? 0) - nowMs) : 0,
       });
     }
-    this.tell(scheduler, plan, fleet.earlyEnds.lastReason);
+    this.tell(scheduler, plan, facts.earlyEnds.lastReason);
   }
 
   private tell({ name }: Scheduler, { blockedBy, backsOff, desired }: HealthPlan, lastReason: string): void {
     for (const { code, detail } of blockedBy) {
-      const reason = code === 'start_back_off' ? lastReason : '';
+      const reason = isBackOff(code) ? lastReason : '';
       const level = isTold(code) && this.told.isNews(name, code, reason) ? blockLevels[code] : 'debug';
       this.logger[level]({ scheduler_name: name, blocked_by: code }, detail);
     }
     // While the store is rebuilt nobody knows.
     if (desired === null) return;
     for (const code of toldBlocks) {
-      const goesOn = blockedBy.some((block) => block.code === code) || (code === 'start_back_off' && backsOff);
+      const goesOn = blockedBy.some((block) => block.code === code) || (isBackOff(code) && backsOff);
       if (goesOn || !this.told.isOver(name, code)) continue;
       this.logger.info({ scheduler_name: name, blocked_by: code }, 'this is not in the way of its rooms any more');
     }
   }
 }
 
+function isBackOff(code: HealthBlock['code']): boolean {
+  return code === 'breaker' || code === 'ports';
+}
+
 function isTold(code: HealthBlock['code']): code is ToldBlock {
   return code in blockLevels;
 }
 
-function purposeOf(plan: HealthPlan & LookFacts): string {
-  const { expired, drainedIds, removeIds, add } = plan;
-  return [
-    ...(expired.length > 0 ? [expiryOf(plan)] : []),
-    ...(drainedIds.length > 0 ? [drainOf(plan)] : []),
-    ...(removeIds.length > 0 || add > 0 ? [numbersOf(plan)] : []),
-  ].join('; ');
-}
-
-/** `2 rooms expired: ping_timeout, initialization_timeout (Unschedulable: no node has enough free resources: ...)`. */
-function expiryOf({ expired, expiredBecause }: HealthPlan & LookFacts): string {
-  const reasons = [...new Set(expired.map(({ reason }) => reason))];
-  const because = expiredBecause === '' ? '' : ` (${asClause(expiredBecause)})`;
-  return `${counted(expired.length, 'room')} expired: ${reasons.join(', ')}${because}`;
-}
-
-/** `2 rooms were drained, and are empty`. */
-function drainOf({ drainedIds }: HealthPlan): string {
-  const [were, are] = drainedIds.length === 1 ? ['was', 'is'] : ['were', 'are'];
-  return `${counted(drainedIds.length, 'room')} ${were} drained, and ${are} empty`;
-}
-
-/** `2 rooms are available, 5 are wanted: roomsReplicas = 5`. */
-function numbersOf({ available, desired, formula }: HealthPlan): string {
-  const [have, want] = [available ?? 0, desired ?? 0];
-  return `${counted(have, 'room')} ${have === 1 ? 'is' : 'are'} available, ${want} ${want === 1 ? 'is' : 'are'} wanted: ${formula}`;
+function claimOf(ids: readonly string[]): string {
+  const they = ids.length === 1 ? 'it goes if it is' : 'they go if they are';
+  return `${counted(ids.length, 'room')} too many, ${they} still empty one ping interval later`;
 }

@@ -3,7 +3,7 @@ import { ToldBlocks } from './told-blocks';
 describe('ToldBlocks', () => {
   let now: number;
   let told: ToldBlocks;
-  const isNews = (reason = 'no image', scheduler = 'arena') => told.isNews(scheduler, 'start_back_off', reason);
+  const isNews = (reason = 'no image', scheduler = 'arena') => told.isNews(scheduler, 'breaker', reason);
 
   beforeEach(() => {
     now = 0;
@@ -23,10 +23,10 @@ describe('ToldBlocks', () => {
   });
 
   it('one that was over is news when it comes again, and it is said once that it is over', () => {
-    expect(told.isOver('arena', 'start_back_off')).toBe(false);
+    expect(told.isOver('arena', 'breaker')).toBe(false);
     isNews();
-    expect(told.isOver('arena', 'start_back_off')).toBe(true);
-    expect(told.isOver('arena', 'start_back_off')).toBe(false);
+    expect(told.isOver('arena', 'breaker')).toBe(true);
+    expect(told.isOver('arena', 'breaker')).toBe(false);
     expect(isNews()).toBe(true);
   });
 

@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import type { Scheduler } from '../../domain/scheduler/scheduler';
 import { Logger } from '../../ports/logger';
+import { LoadRecords, type SchedulerLoad } from '../../ports/load-records';
 import { LoopLeases } from '../../ports/loop-leases';
 import { Metrics, type FleetGauges } from '../../ports/metrics';
 import { RoomStore } from '../../ports/room-store';
@@ -22,6 +23,7 @@ export class FleetReporter {
     private readonly schedulers: SchedulerStore,
     private readonly rooms: RoomStore,
     private readonly leases: LoopLeases,
+    private readonly loads: LoadRecords,
     private readonly metrics: Metrics,
     private readonly logger: Logger,
     private readonly options: FleetReporterOptions,
@@ -43,6 +45,7 @@ export class FleetReporter {
     const read = await Promise.allSettled(schedulers.map((scheduler) => this.gaugesOf(scheduler)));
     const fleets = read.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
     this.metrics.fleetsReported(fleets);
+    await this.loads.append(Date.now(), fleets.map(loadOf));
     const failed = read.length - fleets.length;
     if (failed > 0) throw new Error(`the counters of ${failed} of ${read.length} schedulers could not be read`);
   }
@@ -61,4 +64,9 @@ export class FleetReporter {
       ...(type === 'fixedBuffer' && parameters.fixedBuffer ? { fixedBuffer: parameters.fixedBuffer.amount } : {}),
     };
   }
+}
+
+/** Matches that run, and those that are about to: rooms that were given out. */
+function loadOf({ scheduler, counts }: FleetGauges): SchedulerLoad {
+  return { scheduler, matches: counts.runningMatches + counts.rooms.allocated };
 }

@@ -3,6 +3,7 @@ import { Logger } from '../../ports/logger';
 import { Metrics } from '../../ports/metrics';
 import { RoomAllocationStore } from '../../ports/room-allocation-store';
 import { repeatUntilAborted } from '../repeat-until-aborted';
+import { HealthRings } from './health-rings';
 import { UnheardAllocations } from './unheard-allocations';
 
 export class AllocationExpiryOptions {
@@ -21,6 +22,7 @@ export class AllocationExpiry {
   constructor(
     private readonly store: RoomAllocationStore,
     private readonly unheard: UnheardAllocations,
+    private readonly healthRings: HealthRings,
     private readonly metrics: Metrics,
     private readonly logger: Logger,
     private readonly options: AllocationExpiryOptions,
@@ -32,8 +34,9 @@ export class AllocationExpiry {
     return repeatUntilAborted({ name: 'allocation_expiry', intervalMs, metrics, logger }, signal, async () => {
       await this.unheard.giveBack();
       for (let isMore = true; isMore && !signal.aborted;) {
-        const { ended, handled } = await this.store.expire(batchSize);
+        const { ended, endedOf, handled } = await this.store.expire(batchSize);
         if (ended > 0) metrics.allocationsChanged('expired', ended);
+        for (const scheduler of endedOf) this.healthRings.useChanged(scheduler);
         isMore = handled >= batchSize;
       }
     });

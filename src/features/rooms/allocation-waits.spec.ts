@@ -9,6 +9,7 @@ import type {
   RoomAllocationStore,
 } from '../../ports/room-allocation-store';
 import { AllocationWaits, type AwaitedRoom } from './allocation-waits';
+import type { HealthRings } from './health-rings';
 import { UnheardAllocations } from './unheard-allocations';
 import { NoticeBoard } from './notice-board';
 
@@ -58,7 +59,8 @@ describe('a wait for a room', () => {
     await board.run(caller.signal);
     const metrics = { allocationCallersWaiting: () => undefined } as unknown as Metrics;
     const options = { maxCallers: 10, pollIntervalMs: 1_000, aliveMs: 5_000 };
-    waits = new AllocationWaits(store, board, new UnheardAllocations(store), metrics, new RecordedLog(), options);
+    const unheard = new UnheardAllocations(store, { useChanged: () => undefined } as unknown as HealthRings);
+    waits = new AllocationWaits(store, board, unheard, metrics, new RecordedLog(), options);
   });
   afterEach(() => {
     jest.useRealTimers();

@@ -16,7 +16,7 @@ import { OperationsService } from '../operations/operations.service';
 
 export class FleetRoomsOptions {
   /** What the health cycle decides by. */
-  readonly limits!: RoomLimits;
+  readonly limits!: Omit<RoomLimits, 'drainDeadlineMs'>;
   /** For this long after it was found without a record, a room is not given to callers. Milliseconds. */
   readonly adoptionHoldMs!: number;
 }
@@ -114,7 +114,7 @@ export class FleetRoomsService {
         `room ${id} of scheduler ${name} only tries a version: no player is in it, and it goes with its operation; cancel that, or delete the room without draining it`,
       );
     }
-    const outcomes = await this.rooms.drainRooms(name, [id]);
+    const outcomes = await this.rooms.drainRooms(name, [id], 'operator');
     if (outcomes.get(id) === 'unknown_room') throw await this.roomNotFound(name, id);
     await this.wakeUps.ring('health', name);
   }

@@ -22,6 +22,7 @@ import { RepeatedWarnings } from '../repeated-warnings';
 import { SchedulerSettingsCache } from '../schedulers/scheduler-settings';
 import { SchedulerVersionsCache } from '../schedulers/scheduler-versions';
 import { AllocationWaits, type Caller, type OrderEnd, type WaitOutcome } from './allocation-waits';
+import { HealthRings } from './health-rings';
 import { UnheardAllocations } from './unheard-allocations';
 
 export class RoomAllocationsOptions {
@@ -65,6 +66,7 @@ export class RoomAllocationsService {
     private readonly waits: AllocationWaits,
     private readonly unheard: UnheardAllocations,
     private readonly wakeUps: WakeUps,
+    private readonly healthRings: HealthRings,
     private readonly metrics: Metrics,
     logger: Logger,
     private readonly options: RoomAllocationsOptions,
@@ -124,7 +126,10 @@ export class RoomAllocationsService {
       const message = `cannot release allocation ${id} of scheduler ${scheduler}: the room has reported its match, which is the room's to end`;
       throw new DomainError('failed_precondition', 'allocation.in_use', message);
     }
-    if (!answer.isRepeated) this.metrics.allocationsChanged('released', 1);
+    if (!answer.isRepeated) {
+      this.metrics.allocationsChanged('released', 1);
+      this.healthRings.useChanged(scheduler);
+    }
     return answer.allocation;
   }
 
@@ -134,6 +139,7 @@ export class RoomAllocationsService {
     const began = performance.now();
     const { isKnown, answer } = await this.ask(request, caller);
     this.metrics.allocationAnswered(isKnown ? scheduler : null, answer.outcome, performance.now() - began);
+    if (answer.outcome === 'allocated') this.healthRings.useChanged(scheduler);
     if (answer.outcome === 'store_error') {
       const kind = answer.cause instanceof DomainError ? answer.cause.code : '';
       this.warnings.warn(

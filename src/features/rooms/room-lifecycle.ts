@@ -105,8 +105,9 @@ export class RoomLifecycle {
 
   /**
    * Ends rooms with their grace period; the watch sees them go. Rooms without instance lose their record at once. A room
-   * with a match is spared, but for validation rooms, rooms that an operator named, and those in `silent`, which have said nothing since then and must go on
-   * saying nothing. Those in `late` did not come up in time, and why: they count as rooms that ended early, unless they were up before.
+   * with a match is spared, but for validation rooms, rooms that an operator named or that drained for too long, and those in
+   * `silent`, which have said nothing since then and must go on saying nothing. Those in `late` did not come up in time, and why:
+   * they count as rooms that ended early, unless they were up before.
    */
   async endRooms(
     scheduler: string,
@@ -119,7 +120,8 @@ export class RoomLifecycle {
   ): Promise<EndedRooms> {
     const ended: EndedRooms = { removed: [], spared: [], failed: [], away: null };
     const [given, others] = [ids.filter((id) => silent?.ids.has(id)), ids.filter((id) => !silent?.ids.has(id))];
-    const [byName, marked] = [reason === 'deleted_by_name', new Map<string, string>()];
+    const byName = reason === 'deleted_by_name' || reason === 'drain_deadline';
+    const marked = new Map<string, string>();
     // Almost always one call: what is said of rooms that are not late is nothing, and of the others mostly the same.
     for (const because of new Set(others.map((id) => late.get(id) ?? ''))) {
       const alike = others.filter((id) => (late.get(id) ?? '') === because);

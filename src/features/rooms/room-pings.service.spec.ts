@@ -8,6 +8,7 @@ import type { RoomAllocationStore } from '../../ports/room-allocation-store';
 import type { Ping, PingOutcome, RoomStore, StatusSettings } from '../../ports/room-store';
 import type { SchedulerSettings } from '../../ports/scheduler-store';
 import type { SchedulerSettingsCache } from '../schedulers/scheduler-settings';
+import type { HealthRings } from './health-rings';
 import { RoomPingsService, type RoomPing } from './room-pings.service';
 
 type Applied = Extract<PingOutcome, { outcome: 'applied' }>;
@@ -28,6 +29,8 @@ describe('a ping', () => {
   let stored: { ping: Ping; settings: StatusSettings }[];
   let failures: unknown[];
   let served: string[];
+  /** What the schedulers' health is rung for. */
+  let rung: string[];
   let serving: () => Promise<number>;
   let wakeUps: RecordedWakeUps;
   let log: RecordedLog;
@@ -39,11 +42,12 @@ describe('a ping', () => {
       game: 'chess',
       maxMatches: 3,
       activeVersion: 'v1.0.0',
+      isAutoscaled: false,
       forwarders: [],
       placement: { affinity: '', toleration: '' },
       isTerminating: false,
     };
-    [stored, failures, served, wakeUps, log] = [[], [], [], new RecordedWakeUps(), new RecordedLog()];
+    [stored, failures, served, rung, wakeUps, log] = [[], [], [], [], new RecordedWakeUps(), new RecordedLog()];
     outcome = applied('ready', 'ready');
     serving = async () => 1;
     const cache = {
@@ -66,12 +70,17 @@ describe('a ping', () => {
       },
     } as unknown as RoomAllocationStore;
     const metrics = { pingFailed: (...failure: unknown[]) => failures.push(failure) } as unknown as Metrics;
-    pings = new RoomPingsService(cache, rooms, allocations, wakeUps, metrics, log);
+    const healthRings = {
+      roomLeft: (scheduler: string) => rung.push(`left ${scheduler}`),
+      useChanged: (scheduler: string) => rung.push(`changed ${scheduler}`),
+    } as unknown as HealthRings;
+    pings = new RoomPingsService(cache, rooms, allocations, wakeUps, healthRings, metrics, log);
   });
 
   function applied(from: RoomStatus, to: RoomStatus, changes: Partial<Applied> = {}): Applied {
     const nothing = { validation: false, draining: false, openAllocations: 0, isAwaited: false };
-    return { outcome: 'applied', from, to, ...nothing, ...changes };
+    const alike = { isUsedOtherwise: false, hasLostMatch: false };
+    return { outcome: 'applied', from, to, ...nothing, ...alike, ...changes };
   }
 
   const handle = (changes: Partial<RoomPing> = {}) =>
@@ -83,7 +92,7 @@ describe('a ping', () => {
       metadata: null,
       ...changes,
     });
-  const rings = () => wakeUps.rings.map(({ kind, scheduler }) => `${kind} ${scheduler}`);
+  const rings = () => [...wakeUps.rings.map(({ kind, scheduler }) => `${kind} ${scheduler}`), ...rung];
 
   it('goes to the store as it came, with what the scheduler says of its rooms', async () => {
     const said = { status: 'occupied', runningMatches: 2, metadata: { map: 'woods' } };
@@ -175,29 +184,54 @@ describe('a ping', () => {
   });
 
   it.each<[RoomStatus, RoomStatus, string[]]>([
-    ['unready', 'ready', []],
-    ['ready', 'occupied', []],
-    ['occupied', 'terminating', ['health arena']],
-    ['ready', 'terminated', ['health arena']],
-    ['ready', 'error', ['health arena']],
+    ['unready', 'ready', ['changed arena']],
+    ['ready', 'occupied', ['changed arena']],
+    ['allocated', 'occupied', ['changed arena']],
+    ['active', 'occupied', ['changed arena']],
+    ['occupied', 'ready', ['changed arena']],
+    ['occupied', 'terminating', ['left arena']],
+    ['ready', 'terminated', ['left arena']],
+    ['ready', 'error', ['left arena']],
     ['terminating', 'terminating', []],
-  ])('that brings a room from %s to %s rings %j, so that one that leaves is replaced', async (from, to, expected) => {
-    outcome = applied(from, to);
-    await handle();
-    expect(rings()).toEqual(expected);
-  });
+    ['occupied', 'occupied', []],
+  ])(
+    'that brings a room from %s to %s rings %j, so that one that leaves is replaced, and a fleet keeps its size',
+    async (from, to, expected) => {
+      outcome = applied(from, to);
+      await handle();
+      expect(rings()).toEqual(expected);
+    },
+  );
 
   it.each<[RoomStatus, RoomStatus, string[]]>([
-    ['occupied', 'ready', ['health arena']],
-    ['active', 'ready', ['health arena']],
-    ['allocated', 'unready', ['health arena']],
-    ['occupied', 'active', []],
+    ['occupied', 'ready', ['left arena']],
+    ['active', 'ready', ['left arena']],
+    ['allocated', 'unready', ['left arena']],
+    ['occupied', 'active', ['changed arena']],
     ['ready', 'ready', []],
   ])('that brings a draining room from %s to %s rings %j, so that an empty one goes', async (from, to, expected) => {
     outcome = applied(from, to, { draining: true });
     await handle();
     expect(rings()).toEqual(expected);
   });
+
+  it.each<[string, Partial<Applied>, string[]]>([
+    ['room', {}, ['changed arena']],
+    ['room that lost its match', { hasLostMatch: true }, ['changed arena']],
+    ['draining room', { draining: true }, ['changed arena']],
+    ['draining room that lost its match', { draining: true, hasLostMatch: true }, ['left arena']],
+    ['validation room', { validation: true, hasLostMatch: true }, []],
+  ])(
+    'that changes only how much a %s is used rings, though its status is the same: %o',
+    async (_, changes, expected) => {
+      for (const status of ['active', 'unready'] as const) {
+        rung.length = 0;
+        outcome = applied(status, status, { isUsedOtherwise: true, ...changes });
+        await handle();
+        expect(rings()).toEqual(expected);
+      }
+    },
+  );
 
   it.each<[RoomStatus, string[]]>([
     ['unready', ['operations arena']],

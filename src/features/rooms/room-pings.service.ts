@@ -10,6 +10,7 @@ import { WakeUps } from '../../ports/wake-ups';
 import { RepeatedWarnings } from '../repeated-warnings';
 import { RunsByKey } from '../runs-by-key';
 import { SchedulerSettingsCache } from '../schedulers/scheduler-settings';
+import { HealthRings } from './health-rings';
 
 export interface RoomPing {
   scheduler: string;
@@ -44,6 +45,7 @@ export class RoomPingsService {
     private readonly rooms: RoomStore,
     private readonly allocations: RoomAllocationStore,
     private readonly wakeUps: WakeUps,
+    private readonly healthRings: HealthRings,
     private readonly metrics: Metrics,
     logger: Logger,
   ) {
@@ -94,15 +96,24 @@ export class RoomPingsService {
   private answer(ping: RoomPing, outcome: PingOutcome, { isTerminating }: SchedulerSettings): PingAnswer {
     if (outcome.outcome !== 'applied') return this.fail(ping.scheduler, outcome.outcome);
     const { to: status, draining, openAllocations } = outcome;
-    if (outcome.from !== status) {
-      const isToBeSeen = leaving.includes(status) || (draining && idle.includes(status));
-      // Not awaited: the room's answer does not wait for the bell, and the bell does not fail.
-      if (outcome.validation) void this.wakeUps.ring('operations', ping.scheduler);
-      else if (isToBeSeen) void this.wakeUps.ring('health', ping.scheduler);
-    }
+    this.ringFor(ping.scheduler, outcome);
     // Not awaited by the room's answer either.
     if (outcome.isAwaited && !isTerminating) this.servings.ask(ping.scheduler);
     return { success: true, status, draining, openAllocations };
+  }
+
+  /** Not awaited: the room's answer does not wait for the bell, and the bell does not fail. */
+  private ringFor(scheduler: string, outcome: Extract<PingOutcome, { outcome: 'applied' }>): void {
+    const { from, to: status, validation, draining, isUsedOtherwise, hasLostMatch } = outcome;
+    const isOther = from !== status;
+    if (validation) {
+      if (isOther) void this.wakeUps.ring('operations', scheduler);
+      return;
+    }
+    const mayGo = draining && (hasLostMatch || (isOther && idle.includes(status)));
+    if (mayGo || (isOther && leaving.includes(status))) this.healthRings.roomLeft(scheduler);
+    // Also without another status: of ten matches that a room may have, the first one and the last one make it another status.
+    else if (isOther || isUsedOtherwise) this.healthRings.useChanged(scheduler);
   }
 
   /** Who waits also looks by itself, so a failure costs a moment. */

@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { RoomAllocationStore } from '../../ports/room-allocation-store';
+import { HealthRings } from './health-rings';
 
 interface Unheard {
   scheduler: string;
@@ -21,7 +22,10 @@ const mostRemembered = 10_000;
 export class UnheardAllocations {
   private readonly unheard = new Set<Unheard>();
 
-  constructor(private readonly store: RoomAllocationStore) {}
+  constructor(
+    private readonly store: RoomAllocationStore,
+    private readonly healthRings: HealthRings,
+  ) {}
 
   note(scheduler: string, id: string): void {
     if (this.unheard.size < mostRemembered) this.unheard.add({ scheduler, id, answeredAtMs: null });
@@ -32,6 +36,7 @@ export class UnheardAllocations {
     for (const each of this.unheard) {
       const answer = await this.store.release(each.scheduler, each.id);
       each.answeredAtMs ??= performance.now();
+      if (typeof answer !== 'string' && !answer.isRepeated) this.healthRings.useChanged(each.scheduler);
       if (answer !== 'not_found' || performance.now() - each.answeredAtMs > lateMs) this.unheard.delete(each);
     }
   }

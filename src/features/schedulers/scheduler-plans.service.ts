@@ -28,19 +28,26 @@ export class SchedulerPlansService {
   }
 
   private async plan(name: string, wanted: WantedVersion): Promise<VersionPlan> {
-    const [scheduler, versions, openChange, counts] = await Promise.all([
+    const [scheduler, versions, openChange, { rooms }] = await Promise.all([
       this.schedulers.getScheduler(name),
       this.schedulers.listVersions(name),
       this.operations.findOpen(name, versionChanges),
-      this.rooms.countFleet(name),
+      this.rooms.readFleet(name),
     ]);
     if (scheduler === null) throw schedulerNotFound(name);
     return planVersionChange({
       scheduler,
       versions: versions.map(({ version }) => version),
       wanted,
-      rooms: counts.rooms,
+      rooms,
+      definitions: await this.definitionsOf(name, new Set(rooms.map(({ version }) => version))),
       openChange,
     });
+  }
+
+  /** A version that is not stored (a room that somebody else made), or is deleted just now, is missing. */
+  private async definitionsOf(name: string, versions: Iterable<string>): Promise<Map<string, SchedulerDefinition>> {
+    const found = await Promise.all([...versions].map((version) => this.schedulers.getScheduler(name, version)));
+    return new Map(found.flatMap((each) => (each === null ? [] : [[each.version, each.definition]])));
   }
 }

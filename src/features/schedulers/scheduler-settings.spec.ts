@@ -10,6 +10,7 @@ describe('the settings of schedulers in memory', () => {
     game: 'arena',
     maxMatches: 1,
     activeVersion: 'v1.0.0',
+    isAutoscaled: false,
     forwarders: [],
     placement: { affinity: '', toleration: '' },
     isTerminating: false,

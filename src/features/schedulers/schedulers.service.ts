@@ -12,8 +12,10 @@ import {
 import { versionChangeBlocks, type PlanBlock } from '../../domain/scheduler/plan-version-change';
 import type { Scheduler, SchedulerDefinition, SchedulerVersion } from '../../domain/scheduler/scheduler';
 import { toV10Entity } from '../../domain/scheduler/scheduler-entity';
+import { keepExtensions } from '../../domain/scheduler/scheduler-extensions';
 import { schedulerNotFound } from '../../domain/scheduler/scheduler-not-found';
 import { mayShowAnotherState, shownState } from '../../domain/scheduler/shown-state';
+import { extensionPolicyTypes } from '../../domain/scheduler/validate-extensions';
 import {
   validateNewScheduler,
   validateScheduler,
@@ -64,7 +66,8 @@ export class SchedulersService {
    * Stores the scheduler and the operation that sets it up, in one transaction. Answers the row as inserted (`creating`).
    * @throws DomainError `scheduler.invalid` with every failing rule, `scheduler.exists`.
    */
-  async createScheduler(name: string, definition: SchedulerDefinition): Promise<Scheduler> {
+  async createScheduler(name: string, wanted: SchedulerDefinition): Promise<Scheduler> {
+    const definition = keepExtensions(wanted, undefined);
     refuseFor(validateNewScheduler(name, definition));
     const scheduler = await this.unitOfWork.run(async () => {
       const created = await this.schedulers.createScheduler(name, definition);
@@ -107,16 +110,22 @@ export class SchedulersService {
   }
 
   /**
-   * Orders a version with this definition; the worker numbers it and makes it the active one.
+   * Orders a version with this definition, which keeps the active version's extensions where it says nothing of them; the
+   * worker numbers it and makes it the active one.
    * @throws DomainError `scheduler.invalid` with every failing rule, `scheduler.terminating`, `scheduler.version_change_open`,
    *   `scheduler.not_found`.
    */
   async createNewVersion(name: string, definition: SchedulerDefinition): Promise<{ operationId: string }> {
-    refuseFor(validateScheduler(name, definition));
+    // Before anything is looked up, as v10 does; but a policy of ours may rest on parameters that are kept.
+    if (!restsOnKeptExtensions(definition)) refuseFor(validateScheduler(name, definition));
     return this.changeVersion(name, {
       refusal: 'cannot create new scheduler version',
       unknown: noSchedulerForVersion,
-      compose: (scheduler) => newVersion(scheduler, definition, 'new version'),
+      compose: (scheduler) => {
+        const whole = keepExtensions(definition, scheduler.definition.extensions);
+        refuseFor(validateScheduler(name, whole));
+        return newVersion(scheduler, whole, 'new version');
+      },
     });
   }
 
@@ -306,6 +315,10 @@ function newVersion(
 function reasonOf(request: 'new version' | 'PATCH', fields: string[]): string {
   if (fields.length === 0) return `${request} without changes`;
   return `${request}${request === 'PATCH' ? '' : ' with changes'} of ${fields.join(', ')}`;
+}
+
+function restsOnKeptExtensions({ extensions, autoscaling }: SchedulerDefinition): boolean {
+  return extensions === undefined && extensionPolicyTypes.some((type) => type === autoscaling?.policy.type);
 }
 
 function refuseFor(problems: readonly string[]): void {

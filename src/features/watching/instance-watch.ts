@@ -13,6 +13,7 @@ import { Runtime, type InstanceChange, type RuntimeInstance } from '../../ports/
 import { WakeUps } from '../../ports/wake-ups';
 import { holdLoopLease } from '../hold-loop-lease';
 import { pause, repeatUntilAborted } from '../repeat-until-aborted';
+import { HealthRings } from '../rooms/health-rings';
 import { SchedulerSettingsCache } from '../schedulers/scheduler-settings';
 import { FailureCounts } from './failure-counts';
 import { HostPortDrift } from './host-port-drift';
@@ -60,6 +61,7 @@ export class InstanceWatch {
     private readonly settings: SchedulerSettingsCache,
     private readonly operations: OperationStore,
     private readonly wakeUps: WakeUps,
+    private readonly healthRings: HealthRings,
     private readonly leases: LoopLeases,
     private readonly metrics: Metrics,
     private readonly logger: Logger,
@@ -256,7 +258,8 @@ export class InstanceWatch {
     this.failures.forget(instance);
     this.unplaced.forget(instance);
     // Also when there was no record: an earlier try may have removed it, and its answer been lost.
-    await this.wakeUps.ring(instance.validation ? 'operations' : 'health', instance.scheduler);
+    if (instance.validation) await this.wakeUps.ring('operations', instance.scheduler);
+    else this.healthRings.roomLeft(instance.scheduler);
     if (!instance.validation && instance.status === 'terminating') await this.announceIfLast(instance.scheduler);
     return 'deleted';
   }
@@ -347,7 +350,8 @@ export class InstanceWatch {
         'the instance of a room failed',
       );
     }
-    if (to === 'error' || to === 'terminating' || to === 'terminated') await this.wakeUps.ring('health', scheduler);
+    if (to === 'error' || to === 'terminating' || to === 'terminated') this.healthRings.roomLeft(scheduler);
+    else this.healthRings.useChanged(scheduler);
   }
 }
 

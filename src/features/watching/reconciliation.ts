@@ -156,8 +156,10 @@ export class Reconciliation {
           missingSinceMs.set(key, sinceMs);
           continue;
         }
-        const because = room.startPutOff?.reason ?? missingWords;
-        await Promise.all([this.rooms.endRoom(scheduler, room.id, because), this.leavePorts(room)]);
+        // A start that was put off was Maestro's own; otherwise nobody here knows what became of it.
+        const putOff = room.startPutOff?.reason ?? '';
+        const unasked = putOff === '' ? missingWords : '';
+        await Promise.all([this.rooms.endRoom(scheduler, room.id, putOff, unasked), this.leavePorts(room)]);
         touched.add(scheduler);
         this.metrics.driftRepaired('room_without_instance', 1);
         this.logger.info({ scheduler_name: scheduler, room_id: room.id }, 'a room without instance was removed');

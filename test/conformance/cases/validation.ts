@@ -375,7 +375,7 @@ const autoscaling: ConformanceGroup = {
       steps: [true, false].map((enabled) =>
         invalid(
           autoscaled({ enabled, policy: { type: 'magic' } }),
-          'Autoscaling.Policy.Type: Type must be one of [roomOccupancy fixedBuffer]',
+          'Autoscaling.Policy.Type: Type must be one of [roomOccupancy fixedBuffer schedule webhook chain]',
         ),
       ),
     },
@@ -456,7 +456,7 @@ const everythingWrong: Changes = {
 };
 const autoscalingLines = [
   'Autoscaling.Min: Min must be 1 or greater',
-  'Autoscaling.Policy.Type: Type must be one of [roomOccupancy fixedBuffer]',
+  'Autoscaling.Policy.Type: Type must be one of [roomOccupancy fixedBuffer schedule webhook chain]',
 ];
 const everyLine = [
   ...autoscalingLines,

@@ -135,6 +135,81 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/schedulers/{schedulerName}/explain': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Tells what the last look at the rooms saw, decided and why, and what holds the next one up: the answer to "why is it not
+     *     scaling?". Reads what the look left; nothing is decided by asking.
+     */
+    get: operations['ExplainScheduler'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/schedulers/{schedulerName}/rollout': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Tells whether rooms of older versions are being replaced, how far that is, what it waits for and when it may be over. */
+    get: operations['GetRollout'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/schedulers/{schedulerName}/automation/pause': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Pauses it: no room is added or removed, no rollout goes on and none is rolled back until it is resumed. What somebody orders
+     *     is done all the same, and what an operation has begun comes to its end. Paused once more, it is paused since the first time,
+     *     for the last reason.
+     */
+    post: operations['PauseAutomation'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/schedulers/{schedulerName}/automation/resume': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** Resumes it: the rooms are looked at at once. Without effect where it is not paused. */
+    post: operations['ResumeAutomation'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/schedulers/{schedulerName}/operations': {
     parameters: {
       query?: never;
@@ -203,6 +278,27 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/backtests': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Replays a load curve under each policy, through the planner that runs real fleets, with a simulated clock, and compares who
+     *     found no room, idle room-hours and churn. No room is started, nothing is stored, and the same request has the same answer.
+     *     It takes seconds, or a minute; one is computed at a time. Hanging up ends it. `maestro backtest` is for larger ones.
+     */
+    post: operations['RunBacktest'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -225,6 +321,198 @@ export interface components {
        * @example []
        */
       details: unknown[];
+    };
+    /** @description An automatic rollback that brought the active version back. */
+    AutomaticRollback: {
+      /**
+       * @description Why, in words; empty when nobody remembers.
+       * @example version v2.0.0 is rolled back: 3 of 3 new rooms failed, or ended unasked, within the last 600 s
+       */
+      reason: string;
+      /**
+       * @description The operation that did it; empty when nobody remembers.
+       * @example 1b6f2c9e-6a0e-4c1c-9a55-5f1f0a3c8d10
+       */
+      operationId: string;
+      /**
+       * Format: date-time
+       * @description When it ended; absent when nobody remembers.
+       * @example 2026-05-01T10:00:00.123Z
+       */
+      at?: string;
+      /**
+       * @description The version that it brought back: the one that was active before, or the last before that whose rooms differ.
+       * @example v1.0.0
+       */
+      version: string;
+    };
+    /** @description One thing that a look did. */
+    AutomationAction: {
+      /**
+       * @description What: rooms are made; rooms that are too many go once they are empty; rooms of replaced versions get no new players; that is taken back; rooms that are over are removed; the version before comes back.
+       * @example add
+       * @enum {string}
+       */
+      action: 'add' | 'scale_down' | 'drain' | 'release' | 'remove' | 'rollback';
+      /**
+       * Format: int32
+       * @description How many rooms it is about. Unit: rooms.
+       * @example 3
+       */
+      amount: number;
+      /**
+       * @description The first of them; empty where they have no ids yet.
+       * @example [
+       *       "arena-eu-x7k2p"
+       *     ]
+       */
+      roomIds: string[];
+      /**
+       * @description Why, in words.
+       * @example 15 rooms are wanted and 12 are there
+       */
+      reason: string;
+    };
+    /** @description What kept a look from doing more. */
+    AutomationBlock: {
+      /**
+       * @description What it is. `not_looked_yet`: there was no look. `rebuilding`: the rooms are being found again after their state was lost. `paused`: somebody wants it so. `mass_silence`: too many rooms fell silent together. `breaker`: rooms keep failing, and the next ones wait; `ports`: because no host port is free. `max`, `cooldown`, `threshold`, `stabilization`: the policy's limits. `surge`, `matches`, `ready_buffer`: a rollout or a scale-down waits for rooms to be up or for matches to end. `limit`: more than is done at once. `no_removable_room`: the rooms that are too many have matches, or may have. `rollback`: the version before comes back first. `policy`: the autoscaling's policy cannot be applied.
+       * @example cooldown
+       * @enum {string}
+       */
+      code:
+        | 'not_looked_yet'
+        | 'rebuilding'
+        | 'paused'
+        | 'mass_silence'
+        | 'breaker'
+        | 'ports'
+        | 'max'
+        | 'cooldown'
+        | 'threshold'
+        | 'stabilization'
+        | 'surge'
+        | 'matches'
+        | 'ready_buffer'
+        | 'limit'
+        | 'no_removable_room'
+        | 'rollback'
+        | 'policy';
+      /**
+       * @description The same in a sentence, with the numbers.
+       * @example The next scale-down may happen at 2026-05-01T10:01:00.000Z, 60 s after the last.
+       */
+      detail: string;
+    };
+    /** @description What a look decided from. */
+    AutomationInputs: {
+      /**
+       * @description All rooms but those that only try a version, by status; each status is there, or none while nobody knew the rooms. Those that drain, fail or terminate are in it, and do not count as capacity (`available`). Unit: rooms.
+       * @example {
+       *       "pending": 0,
+       *       "unready": 0,
+       *       "ready": 3,
+       *       "occupied": 12,
+       *       "terminating": 0,
+       *       "error": 0,
+       *       "terminated": 0,
+       *       "active": 0,
+       *       "allocated": 0
+       *     }
+       */
+      rooms: {
+        [key: string]: number;
+      };
+      /**
+       * Format: int32
+       * @description Matches that run in them; absent while nobody knew the rooms. Unit: matches.
+       * @example 12
+       */
+      runningMatches?: number;
+      /**
+       * Format: int32
+       * @description Rooms that count as capacity, used or not: what `desired` is compared with. Those that start are in it, and those that leave for a rollout when their match ends; not those that drain otherwise, failed or go. Absent while nobody knew the rooms. Unit: rooms.
+       * @example 15
+       */
+      available?: number;
+      /**
+       * Format: int32
+       * @description Rooms that the scheduler wants without autoscaling. Unit: rooms.
+       * @example 3
+       */
+      roomsReplicas: number;
+      /**
+       * Format: int32
+       * @description Matches that one room takes. Unit: matches.
+       * @example 1
+       */
+      maxMatches: number;
+      /**
+       * @description How many rooms more than wanted a rollout may have, as a number or a share.
+       * @example 25%
+       */
+      maxSurge: string;
+      /**
+       * Format: int32
+       * @description The autoscaling's least; absent where it is off. Unit: rooms. Limits: at least 1.
+       * @example 3
+       */
+      min?: number;
+      /**
+       * Format: int32
+       * @description The autoscaling's most, -1 for none; absent where it is off. Unit: rooms.
+       * @example 200
+       */
+      max?: number;
+      /**
+       * @description Versions that still have rooms and are to be replaced.
+       * @example [
+       *       "v1.0.0"
+       *     ]
+       */
+      replacedVersions: string[];
+      /**
+       * Format: date-time
+       * @description When rooms were last scaled down; absent when they never were.
+       * @example 2026-05-01T09:58:00.123Z
+       */
+      lastDownscaleAt?: string;
+      /**
+       * Format: int32
+       * @description Rooms that failed or ended soon after their start, within the last minutes: what the breaker goes by. Unit: rooms.
+       * @example 0
+       */
+      earlyEnds: number;
+      /**
+       * Format: int32
+       * @description Rooms that nobody is sent to any more, whatever for (`rooms` counts them by status); absent while nobody knew the rooms. Unit: rooms.
+       * @example 2
+       */
+      draining?: number;
+    };
+    /** @description Whether Maestro looks after the scheduler's rooms by itself. */
+    AutomationState: {
+      /**
+       * @description Whether it is paused.
+       * @example true
+       */
+      paused: boolean;
+      /**
+       * Format: date-time
+       * @description Since when; absent while it runs.
+       * @example 2026-05-01T10:00:00.123Z
+       */
+      since?: string;
+      /**
+       * @description Who paused it: `api` for whoever called a route, because callers have no names here; whoever wants to be known says so in the reason. Empty while it runs.
+       * @example api
+       */
+      by: string;
+      /**
+       * @description Why; empty while it runs, and where no reason was given.
+       * @example maintenance of the matchmaker
+       */
+      reason: string;
     };
     /** @description How the number of rooms follows demand. */
     Autoscaling: {
@@ -256,6 +544,32 @@ export interface components {
        */
       cooldown?: number;
     };
+    /**
+     * @description Parameters of the policies `schedule`, `webhook` and `chain`, and how long a decision is waited for. The policy that decides is the
+     *     scheduler's `autoscaling.policy.type`; parameters of other types are kept for when it changes.
+     */
+    AutoscalingExtensions: {
+      /** @description Parameters of the policy `schedule`. */
+      schedule?: components['schemas']['ScheduleParameters'];
+      /** @description Parameters of the policy `webhook`. */
+      webhook?: components['schemas']['WebhookParameters'];
+      /** @description Parameters of the policy `chain`. */
+      chain?: components['schemas']['ChainParameters'];
+      /**
+       * Format: int32
+       * @description Scales up no further than the least that was wanted within this time. Unit: seconds. Limits: 0 to 3600.
+       * @default 0
+       * @example 30
+       */
+      scaleUpStabilizationSeconds?: number;
+      /**
+       * Format: int32
+       * @description Scales down no further than the most that was wanted within this time. Unit: seconds. Limits: 0 to 3600.
+       * @default 0
+       * @example 300
+       */
+      scaleDownStabilizationSeconds?: number;
+    };
     /** @description Autoscaling in short. */
     AutoscalingInfo: {
       /**
@@ -285,13 +599,162 @@ export interface components {
     /** @description How the number of rooms is found. */
     AutoscalingPolicy: {
       /**
-       * @description Name of the policy. Required.
+       * @description Name of the policy. `schedule`, `webhook` and `chain` are Maestro's own. Required.
        * @example roomOccupancy
        * @enum {string}
        */
-      type: 'roomOccupancy' | 'fixedBuffer';
-      /** @description Settings of the policy: the object of the same name as `type`. Required. */
+      type: 'roomOccupancy' | 'fixedBuffer' | 'schedule' | 'webhook' | 'chain';
+      /** @description Settings of the policy: the object of the same name as `type`, which those of Maestro's own policies have in `extensions.autoscaling`. Required. */
       parameters: components['schemas']['PolicyParameters'];
+    };
+    /** @description A policy to try. */
+    BacktestPolicy: {
+      /**
+       * @description By which its result is told; no two have the same. Required. Limits: 1 to 100 characters.
+       * @example buffer-10
+       */
+      name: string;
+      /**
+       * @description A scheduler as in the POST that creates one, of which `autoscaling`, `extensions`, `roomsReplicas`, `matchAllocation` and `maxSurge` count; the others may be left out. Required.
+       * @example {
+       *       "autoscaling": {
+       *         "enabled": true,
+       *         "min": 10,
+       *         "max": 600,
+       *         "cooldown": 60,
+       *         "policy": {
+       *           "type": "fixedBuffer",
+       *           "parameters": {
+       *             "fixedBuffer": {
+       *               "amount": 10
+       *             }
+       *           }
+       *         }
+       *       }
+       *     }
+       */
+      scheduler: {
+        [key: string]: unknown;
+      };
+    };
+    /** @description What one policy would have come to. */
+    BacktestResult: {
+      /**
+       * @description The policy.
+       * @example buffer-10
+       */
+      name: string;
+      /**
+       * Format: float
+       * @description Share of the matches that found a room at once, not in percent; 1 where none was to begin. Limits: 0 to 1.
+       * @example 0.998
+       */
+      served: number;
+      /**
+       * Format: int32
+       * @description Matches that were to begin: the same for every policy but for chance. Unit: matches.
+       * @example 62233
+       */
+      matches: number;
+      /**
+       * Format: int32
+       * @description Those of them for which no room was ready. Unit: matches.
+       * @example 90
+       */
+      foundNoRoom: number;
+      /**
+       * Format: float
+       * @description Hours of all rooms together, from their start until they are gone. Unit: hours.
+       * @example 22416
+       */
+      roomHours: number;
+      /**
+       * Format: float
+       * @description Hours of rooms without a match, those that start or go included. Unit: hours.
+       * @example 1737
+       */
+      idleRoomHours: number;
+      /**
+       * Format: int32
+       * @description Rooms that were started, beyond those that there were at the beginning. Unit: rooms.
+       * @example 3689
+       */
+      roomsStarted: number;
+      /**
+       * Format: int32
+       * @description Rooms that were taken away; with the started ones, the churn. Unit: rooms.
+       * @example 3629
+       */
+      roomsRemoved: number;
+      /**
+       * Format: int32
+       * @description The most rooms that there were at one time. Unit: rooms.
+       * @example 339
+       */
+      peakRooms: number;
+      /**
+       * Format: int32
+       * @description Matches that ended because their room did, at the drain deadline that the policy's scheduler states. Unit: matches.
+       * @example 0
+       */
+      lostMatches: number;
+      /**
+       * @description What the result does not show, in sentences.
+       * @example [
+       *       "webhooks are not asked: the policy goes by what holds when they do not answer"
+       *     ]
+       */
+      notes: string[];
+      /** @description The course of it, in at most 480 stretches of equal length. */
+      timeline: components['schemas']['BacktestStretch'][];
+    };
+    /** @description A stretch of time of a backtest. */
+    BacktestStretch: {
+      /**
+       * Format: date-time
+       * @description When it begins.
+       * @example 2026-06-01T00:00:00Z
+       */
+      time: string | null;
+      /**
+       * Format: float
+       * @description Matches wanted, the mean. Unit: matches.
+       * @example 134.5
+       */
+      wanted: number;
+      /**
+       * Format: float
+       * @description Matches running, the mean. Unit: matches.
+       * @example 133.9
+       */
+      running: number;
+      /**
+       * Format: float
+       * @description Rooms, the mean. Unit: rooms.
+       * @example 150.2
+       */
+      rooms: number;
+      /**
+       * Format: int32
+       * @description Matches that found no room. Unit: matches.
+       * @example 0
+       */
+      foundNoRoom: number;
+    };
+    /** @description The policy under a schedule; neither a chain nor a schedule itself. */
+    BasePolicy: {
+      /**
+       * @description Name of the policy. Required.
+       * @example fixedBuffer
+       * @enum {string}
+       */
+      type: 'roomOccupancy' | 'fixedBuffer' | 'webhook';
+      /** @description Parameters of `roomOccupancy`. */
+      roomOccupancy?: components['schemas']['RoomOccupancyParameters'];
+      /** @description Parameters of `fixedBuffer`. */
+      fixedBuffer?: components['schemas']['FixedBufferParameters'];
+      /** @description Parameters of `webhook`. */
+      webhook?: components['schemas']['WebhookParameters'];
     };
     /** @description Which operation to cancel. */
     CancelOperationRequest: {
@@ -308,6 +771,28 @@ export interface components {
     };
     /** @description The cancellation was asked for. */
     CancelOperationResponse: Record<string, never>;
+    /** @description A policy in a chain; no chain itself. */
+    ChainedPolicy: {
+      /**
+       * @description Name of the policy. Required.
+       * @example schedule
+       * @enum {string}
+       */
+      type: 'roomOccupancy' | 'fixedBuffer' | 'schedule' | 'webhook';
+      /** @description Parameters of `roomOccupancy`. */
+      roomOccupancy?: components['schemas']['RoomOccupancyParameters'];
+      /** @description Parameters of `fixedBuffer`. */
+      fixedBuffer?: components['schemas']['FixedBufferParameters'];
+      /** @description Parameters of `schedule`. */
+      schedule?: components['schemas']['ScheduleParameters'];
+      /** @description Parameters of `webhook`. */
+      webhook?: components['schemas']['WebhookParameters'];
+    };
+    /** @description The policy `chain`: the first policy that says something decides. */
+    ChainParameters: {
+      /** @description The policies in order, 1 to 10 of them. Required. */
+      policies: components['schemas']['ChainedPolicy'][];
+    };
     /** @description One container of a room. */
     Container: {
       /**
@@ -479,6 +964,8 @@ export interface components {
       };
       /** @description How many matches a room holds. Default: one. */
       matchAllocation?: components['schemas']['MatchAllocation'];
+      /** @description What v10's fields cannot say. Maestro's own. Default: nothing. */
+      extensions?: components['schemas']['SchedulerExtensions'];
     };
     /** @description The scheduler that was created. */
     CreateSchedulerResponse: {
@@ -528,8 +1015,123 @@ export interface components {
        */
       operationId: string;
     };
+    /** @description How rooms go that still hold a match. */
+    DrainExtensions: {
+      /**
+       * Format: int32
+       * @description How long a draining room may keep its match; then the room goes, and its match ends. Without it, a match lasts as long as it lasts. Unit: seconds. Limits: at least 1.
+       * @example 7200
+       */
+      deadlineSeconds?: number;
+    };
+    /** @description Which scheduler to explain. */
+    ExplainSchedulerRequest: {
+      /**
+       * @description Name of the scheduler; over REST the path decides. Required.
+       * @example arena-eu
+       */
+      schedulerName: string;
+    };
+    /** @description What the last look saw and decided, and what holds now. */
+    ExplainSchedulerResponse: {
+      /**
+       * Format: date-time
+       * @description When the last look was; absent when there was none yet, or what it left is lost, and then `blockedBy` says so.
+       * @example 2026-05-01T10:00:00.123Z
+       */
+      seenAt?: string;
+      /**
+       * @description The version that was active then; empty without a look.
+       * @example v1.0.0
+       */
+      version: string;
+      /** @description What it was decided from; absent without a look. */
+      inputs?: components['schemas']['AutomationInputs'];
+      /**
+       * @description How the number of wanted rooms came about; empty while nobody knew it.
+       * @example 12 rooms in use + 3 free = 15
+       */
+      formula: string;
+      /**
+       * Format: int32
+       * @description How many rooms there should be; absent while nobody knew. Unit: rooms.
+       * @example 15
+       */
+      desired?: number;
+      /**
+       * @description What someone may want to look at, though nothing is blocked, in sentences.
+       * @example [
+       *       "The webhook http://forecast.games.svc/rooms does not answer; its last answer holds."
+       *     ]
+       */
+      notes: string[];
+      /** @description What was done; empty when there was nothing to do. */
+      actions: components['schemas']['AutomationAction'][];
+      /** @description What kept it from doing more; empty when nothing did. */
+      blockedBy: components['schemas']['AutomationBlock'][];
+      /**
+       * Format: date-time
+       * @description When the next look comes at the latest; whatever happens to a room brings it forward. One in the past is late: other work of the scheduler is open, or no worker runs. Absent without a look, and for a scheduler that is not looked after.
+       * @example 2026-05-01T10:01:00.123Z
+       */
+      nextLookAt?: string;
+      /** @description Whether it is paused now. */
+      automation: components['schemas']['AutomationState'] | null;
+      /** @description Work of the scheduler that is done, or about to be, just now: looks wait for it. Absent when there is none. */
+      busyWith?: components['schemas']['OpenOperation'];
+    };
+    /** @description A version change that failed, or was canceled. */
+    FailedVersionChange: {
+      /**
+       * @description The operation: what the `PATCH`, `PUT` or `POST` that asked for it answered, or the one that it ordered.
+       * @example 1b6f2c9e-6a0e-4c1c-9a55-5f1f0a3c8d10
+       */
+      operationId: string;
+      /**
+       * @description What it was to do.
+       * @example create_new_scheduler_version
+       * @enum {string}
+       */
+      definition: 'create_new_scheduler_version' | 'switch_active_version';
+      /**
+       * @description How it ended.
+       * @example error
+       * @enum {string}
+       */
+      status: 'canceled' | 'error';
+      /**
+       * @description The version that was to be switched to; empty where that was the newest, or was still to be made.
+       * @example v2.0.0
+       */
+      version: string;
+      /**
+       * Format: date-time
+       * @description When it ended.
+       * @example 2026-05-01T10:00:00.123Z
+       */
+      at: string | null;
+      /**
+       * @description Why, of its history; empty when that is lost.
+       * @example all 3 validation attempts failed: version v2.0.0 is not made, v1.0.0 stays the active one; attempt 3 of 3: validation failed, room arena-eu-x7k2p ended, the reason is "exited with code 1"
+       */
+      reason: string;
+      /**
+       * @description Who asked for it.
+       * @example api
+       */
+      actor: string;
+    };
     /** @description Keeps a number of rooms free. */
     FixedBuffer: {
+      /**
+       * Format: int32
+       * @description Rooms that are free on top of those in use. Required. Limits: at least 1.
+       * @example 10
+       */
+      amount: number;
+    };
+    /** @description The policy `fixedBuffer`, as v10 has it: keeps a number of rooms free. */
+    FixedBufferParameters: {
       /**
        * Format: int32
        * @description Rooms that are free on top of those in use. Required. Limits: at least 1.
@@ -617,6 +1219,69 @@ export interface components {
     GetOperationResponse: {
       /** @description The operation with its input and history. */
       operation: components['schemas']['Operation'] | null;
+    };
+    /** @description Which scheduler's rollout to tell about. */
+    GetRolloutRequest: {
+      /**
+       * @description Name of the scheduler; over REST the path decides. Required.
+       * @example arena-eu
+       */
+      schedulerName: string;
+    };
+    /** @description Where the rollout stands. */
+    GetRolloutResponse: {
+      /**
+       * @description Where it stands: `none` runs; `preparing` a version that is not the active one yet (a room tries it first, or it is about to be switched to); `replacing` the rooms of older versions; `finishing`: those of them that are left have no match, failed, or were drained by an operator, and go; `unknown` while nobody has looked at the rooms since the active version is that, or it is not known which rooms there are, or should be (`waitsFor` says why). That none runs says nothing of a version change that failed: `failedVersionChange` does.
+       * @example replacing
+       * @enum {string}
+       */
+      phase: 'none' | 'preparing' | 'replacing' | 'finishing' | 'unknown';
+      /**
+       * @description The active version: the one that rooms are replaced for.
+       * @example v2.0.0
+       */
+      version: string;
+      /**
+       * @description Versions whose rooms are replaced; empty unless it replaces, or finishes.
+       * @example [
+       *       "v1.0.0"
+       *     ]
+       */
+      replacedVersions: string[];
+      /** @description The rooms, counted; absent unless it replaces. */
+      rooms?: components['schemas']['RolloutRooms'];
+      /**
+       * Format: float
+       * @description Share of the rooms that are up, or leave, which are of the active version: 0 at its begin, 1 when it is over. Absent unless it replaces. Limits: 0 to 1.
+       * @example 0.45
+       */
+      progress?: number;
+      /** @description What it waits for now; empty while it goes on by itself, or none runs. */
+      waitsFor: components['schemas']['AutomationBlock'][];
+      /**
+       * Format: date-time
+       * @description When it may be over, if rooms of replaced versions go on getting fewer as fast as they did in the last minutes: an estimate, and not after `latestEndAt`. Absent when nobody can say: it has just begun, none of them went, the automation is paused, or none runs.
+       * @example 2026-05-01T10:12:00Z
+       */
+      estimatedEndAt?: string;
+      /**
+       * Format: date-time
+       * @description When the rooms were counted; absent without a look.
+       * @example 2026-05-01T10:00:00.123Z
+       */
+      seenAt?: string;
+      /** @description A version change that has not ended; absent when there is none. */
+      versionChange?: components['schemas']['OpenVersionChange'];
+      /** @description That rooms of a newer version kept failing, so that the active one was brought back; absent where it was not. */
+      automaticRollback?: components['schemas']['AutomaticRollback'];
+      /** @description The newest version change that has ended, where it failed or was canceled: what it asked for was not done. Absent where the newest one succeeded, or there is none. It stays until another one succeeds. */
+      failedVersionChange?: components['schemas']['FailedVersionChange'];
+      /**
+       * Format: date-time
+       * @description When the drain deadline has ended the last of the rooms that leave, whatever runs there. Absent without a deadline, while older rooms are left that do not leave yet, while the automation is paused, and unless it replaces.
+       * @example 2026-05-01T12:00:00Z
+       */
+      latestEndAt?: string;
     };
     /** @description Which room to tell about. */
     GetRoomRequest: {
@@ -903,6 +1568,21 @@ export interface components {
       /** @description Schedulers; empty when none fits. */
       schedulers: components['schemas']['SchedulerWithoutSpec'][];
     };
+    /** @description How many matches players want to have running at one moment. */
+    LoadPoint: {
+      /**
+       * Format: date-time
+       * @description When. Required.
+       * @example 2026-06-01T00:00:00Z
+       */
+      time: string;
+      /**
+       * Format: float
+       * @description Those that run, and those that wait for a room. Unit: matches. Limits: at least 0.
+       * @example 134
+       */
+      matches?: number;
+    };
     /** @description How many matches a room holds. */
     MatchAllocation: {
       /**
@@ -912,7 +1592,7 @@ export interface components {
        */
       maxMatches: number;
     };
-    /** @description A whole new definition: what is omitted takes its default, not the current value. */
+    /** @description A whole new definition: what is omitted takes its default, not the current value; only `extensions` stay as they are. */
     NewSchedulerVersionRequest: {
       /**
        * @description Name of the scheduler; over REST the path decides.
@@ -964,6 +1644,8 @@ export interface components {
       };
       /** @description How many matches a room holds. Default: one. */
       matchAllocation?: components['schemas']['MatchAllocation'];
+      /** @description What v10's fields cannot say. Maestro's own. Default: what the active version says, so that a client of v10 takes nothing away; `{}` is nothing. */
+      extensions?: components['schemas']['SchedulerExtensions'];
     };
     /** @description The operation that makes the new version. */
     NewSchedulerVersionResponse: {
@@ -972,6 +1654,58 @@ export interface components {
        * @example 1b6f2c9e-6a0e-4c1c-9a55-5f1f0a3c8d10
        */
       operationId: string;
+    };
+    /** @description An operation that has not ended. */
+    OpenOperation: {
+      /**
+       * @description Its id.
+       * @example 1b6f2c9e-6a0e-4c1c-9a55-5f1f0a3c8d10
+       */
+      id: string;
+      /**
+       * @description What it does.
+       * @example add_rooms
+       * @enum {string}
+       */
+      definition:
+        | 'create_scheduler'
+        | 'create_new_scheduler_version'
+        | 'switch_active_version'
+        | 'delete_scheduler'
+        | 'add_rooms'
+        | 'remove_rooms'
+        | 'health_controller';
+      /**
+       * @description Whether a worker is at it.
+       * @example in_progress
+       * @enum {string}
+       */
+      status: 'pending' | 'in_progress';
+      /**
+       * @description Who asked for it.
+       * @example health_controller
+       */
+      actor: string;
+      /**
+       * @description Why, in words; empty where the definition says it all.
+       * @example version v2.0.0 is rolled back: 3 of 3 new rooms failed
+       */
+      reason: string;
+    };
+    /** @description A version change that has not ended. */
+    OpenVersionChange: {
+      /** @description The operation. */
+      operation: components['schemas']['OpenOperation'] | null;
+      /**
+       * @description The version that is switched to; empty where it is the newest, or is only being made.
+       * @example v2.0.0
+       */
+      version: string;
+      /**
+       * @description It waits: for the room that tries the version, or until it is tried again.
+       * @example true
+       */
+      waiting: boolean;
     };
     /** @description One operation. */
     Operation: {
@@ -1186,13 +1920,19 @@ export interface components {
     /** @description What a PATCH can ask for beyond Maestro v10. */
     PatchSchedulerExtensions: {
       /**
-       * @description What to empty or to remove, by path. Default: nothing. N is the index of a container in the active version. It is done before the rest of the patch, so a new value for the same thing wins; only a removed container stays removed. An unknown path, or an N that the active version does not have, is refused. `forwarders`, `annotations`, `labels`: none any more (over REST `annotations: {}` and `labels: {}` say the same). `portRange`: every port then needs a `hostPortRange`. `autoscaling`: `roomsReplicas` decides again. `spec.containers[N]`: removes the container; at least one must be left. `spec.containers[N].command`, `spec.containers[N].environment`, `spec.containers[N].ports`: empties the list.
+       * @description What to empty or to remove, by path. Default: nothing. N is the index of a container in the active version. It is done before the rest of the patch, so a new value for the same thing wins; only a removed container stays removed. An unknown path, or an N that the active version does not have, is refused. `forwarders`, `annotations`, `labels`: none any more (over REST `annotations: {}` and `labels: {}` say the same). `portRange`: every port then needs a `hostPortRange`. `autoscaling`: `roomsReplicas` decides again. `spec.containers[N]`: removes the container; at least one must be left. `spec.containers[N].command`, `spec.containers[N].environment`, `spec.containers[N].ports`: empties the list. `extensions`: none any more, or only those of `extensions.autoscaling`, `extensions.rollout` or `extensions.drain`.
        * @example [
        *       "forwarders",
        *       "spec.containers[0].command"
        *     ]
        */
       clear?: string[];
+      /** @description Replaces the scheduler's `extensions.autoscaling` as a whole. */
+      autoscaling?: components['schemas']['AutoscalingExtensions'];
+      /** @description Replaces the scheduler's `extensions.rollout` as a whole. */
+      rollout?: components['schemas']['RolloutExtensions'];
+      /** @description Replaces the scheduler's `extensions.drain` as a whole. */
+      drain?: components['schemas']['DrainExtensions'];
     };
     /** @description Changes to the active version: what is not given stays as it is. */
     PatchSchedulerRequest: {
@@ -1240,7 +1980,7 @@ export interface components {
       };
       /** @description Replaces how many matches a room holds. */
       matchAllocation?: components['schemas']['MatchAllocation'];
-      /** @description What v10's fields cannot say. Maestro's own, and never part of an answer. */
+      /** @description What v10's fields cannot say. Maestro's own. */
       extensions?: components['schemas']['PatchSchedulerExtensions'];
     };
     /** @description The operation that makes the new version. */
@@ -1250,6 +1990,24 @@ export interface components {
        * @example 1b6f2c9e-6a0e-4c1c-9a55-5f1f0a3c8d10
        */
       operationId: string;
+    };
+    /** @description Whose automation to pause. */
+    PauseAutomationRequest: {
+      /**
+       * @description Name of the scheduler; over REST the path decides.
+       * @example arena-eu
+       */
+      schedulerName?: string;
+      /**
+       * @description Why, and who wants it, for those who ask. Limits: 0 to 500 characters.
+       * @example ann: maintenance of the matchmaker
+       */
+      reason?: string;
+    };
+    /** @description It is paused. */
+    PauseAutomationResponse: {
+      /** @description As it is now. */
+      automation: components['schemas']['AutomationState'] | null;
     };
     /** @description What is in the way of a change now. */
     PlanBlock: {
@@ -1296,11 +2054,11 @@ export interface components {
     /** @description One step of a change. */
     PlannedStep: {
       /**
-       * @description What is done: a room that only tries the version, the version stored, the version made the active one.
+       * @description What is done: a room that only tries the version, the version stored, the version made the active one, rooms of older versions replaced.
        * @example store_version
        * @enum {string}
        */
-      action: 'validate_room' | 'store_version' | 'switch_version';
+      action: 'validate_room' | 'store_version' | 'switch_version' | 'replace_rooms';
       /**
        * @description The same in a sentence.
        * @example stores v1.1.0; v1.0.0 stays the active version
@@ -1363,6 +2121,12 @@ export interface components {
       steps: components['schemas']['PlannedStep'][];
       /** @description Why the change would be refused now, although nothing is wrong with it. Empty when nothing is in the way. */
       blockedBy: components['schemas']['PlanBlock'][];
+      /**
+       * Format: int32
+       * @description How many of the rooms would be replaced: those of versions that differ from this one in what a room is started with, those included that make room already. One with a match goes when that ends, or at the scheduler's drain deadline. 0 when there are problems. Unit: rooms. Limits: at least 0.
+       * @example 15
+       */
+      roomsToReplace: number;
     };
     /** @description Settings of a policy: one of the two. */
     PolicyParameters: {
@@ -1385,6 +2149,75 @@ export interface components {
        * @example 41000
        */
       end: number;
+    };
+    /** @description Whose automation to resume. */
+    ResumeAutomationRequest: {
+      /**
+       * @description Name of the scheduler; over REST the path decides. Required.
+       * @example arena-eu
+       */
+      schedulerName: string;
+    };
+    /** @description It runs. */
+    ResumeAutomationResponse: {
+      /** @description As it is now. */
+      automation: components['schemas']['AutomationState'] | null;
+    };
+    /** @description How a rollout ends that goes wrong. */
+    RolloutExtensions: {
+      /**
+       * @description Whether failing rooms end a rollout and bring the version before it back.
+       * @default true
+       * @example true
+       */
+      automaticRollback?: boolean;
+      /**
+       * Format: float
+       * @description Share of the new version's rooms whose failure ends the rollout: more than 0, and 1 at most.
+       * @default 0.5
+       * @example 0.25
+       */
+      failureShare?: number;
+      /**
+       * Format: int32
+       * @description How far back failures count. Unit: seconds. Limits: 1 to 3600.
+       * @default 600
+       * @example 600
+       */
+      failureWindowSeconds?: number;
+    };
+    /** @description Rooms of a rollout, those that only try a version apart. */
+    RolloutRooms: {
+      /**
+       * Format: int32
+       * @description Of replaced versions, and still open to players, or on their way up. Unit: rooms.
+       * @example 40
+       */
+      outdated: number;
+      /**
+       * Format: int32
+       * @description Of replaced versions, with a match and closed to new players: each goes when its match ends. Unit: rooms.
+       * @example 15
+       */
+      leavingWithMatch: number;
+      /**
+       * Format: int32
+       * @description Of versions that stay (the active one, and those that differ from it in minor fields), on their way up. Unit: rooms.
+       * @example 10
+       */
+      starting: number;
+      /**
+       * Format: int32
+       * @description Of versions that stay, and up. Unit: rooms.
+       * @example 45
+       */
+      updated: number;
+      /**
+       * Format: int32
+       * @description How many of these four together may stand at once while it runs: as many as are wanted, and the surge. Rooms that are empty and on their way out are not among them. Unit: rooms.
+       * @example 125
+       */
+      mostAtOnce: number;
     };
     /** @description A room. */
     Room: {
@@ -1521,6 +2354,22 @@ export interface components {
        */
       downThreshold?: number;
     };
+    /** @description The policy `roomOccupancy`, as v10 has it: keeps a share of the rooms free. */
+    RoomOccupancyParameters: {
+      /**
+       * Format: float
+       * @description Share of the rooms (of the match slots, where a room holds several) that is free. Required. Limits: more than 0, less than 1.
+       * @example 0.2
+       */
+      readyTarget: number;
+      /**
+       * Format: float
+       * @description Scales down only while less than this share would be in use afterwards. 0 means the default. Limits: more than 0, less than 1.
+       * @default 0.99
+       * @example 0.99
+       */
+      downThreshold?: number;
+    };
     /** @description A port of a room, as players see it. */
     RoomPort: {
       /**
@@ -1609,6 +2458,53 @@ export interface components {
        */
       detail: string;
     };
+    /** @description What to replay. */
+    RunBacktestRequest: {
+      /** @description The policies to compare, 1 to 8. Required. */
+      policies: components['schemas']['BacktestPolicy'][];
+      /** @description The load curve, 2 to 20,000 points in the order of time, at most 5,000 matches high. Between two points it changes evenly. Required. */
+      load: components['schemas']['LoadPoint'][];
+      /**
+       * Format: int32
+       * @description How long a room takes to come up, each one up to a quarter more or less. Unit: seconds. Limits: at least 1.
+       * @default 60
+       * @example 60
+       */
+      startDelaySeconds?: number;
+      /**
+       * Format: int32
+       * @description How long a match takes on average, each one up to a half more or less. Unit: seconds. Limits: at least 1.
+       * @default 1200
+       * @example 1200
+       */
+      matchLengthSeconds?: number;
+      /**
+       * Format: int32
+       * @description At least so long between two looks at the fleet; a running Maestro looks within 2 s of a change. The curve may span 50,000 of them. Unit: seconds. Limits: at least 1.
+       * @default 30
+       * @example 30
+       */
+      lookIntervalSeconds?: number;
+      /**
+       * Format: uint32
+       * @description Where chance begins: the same seed gives the same result.
+       * @default 1
+       * @example 1
+       */
+      seed?: number;
+    };
+    /** @description What the policies would have come to. */
+    RunBacktestResponse: {
+      /** @description A result for each policy, in the order of the request. */
+      results: components['schemas']['BacktestResult'][];
+    };
+    /** @description The policy `schedule`: what another policy says, raised while a window is open. */
+    ScheduleParameters: {
+      /** @description When there should be more; at least one, at most 100. Of windows that are open together, the one that wants most holds. Required. */
+      windows: components['schemas']['ScheduleWindow'][];
+      /** @description What decides outside of the windows, and inside where it wants more. Default: nothing does; in a `chain` the next policy decides then. */
+      base?: components['schemas']['BasePolicy'];
+    };
     /** @description A scheduler: a game's recipe for its rooms, in its active version. */
     Scheduler: {
       /**
@@ -1672,6 +2568,20 @@ export interface components {
       };
       /** @description How many matches a room holds. */
       matchAllocation?: components['schemas']['MatchAllocation'];
+      /** @description What v10's fields cannot say. Maestro's own: absent where nobody used it. */
+      extensions?: components['schemas']['SchedulerExtensions'];
+    };
+    /**
+     * @description What a scheduler can say beyond Maestro v10. All of it changes how many rooms there are and when they go, never what a room is, so rooms
+     *     stay as they are when it changes.
+     */
+    SchedulerExtensions: {
+      /** @description How the number of rooms is found, beyond the scheduler's `autoscaling`. */
+      autoscaling?: components['schemas']['AutoscalingExtensions'];
+      /** @description How a rollout ends that goes wrong. Default: it is rolled back as soon as half of the new rooms fail. */
+      rollout?: components['schemas']['RolloutExtensions'];
+      /** @description How rooms go that still hold a match. Default: when the match is over. */
+      drain?: components['schemas']['DrainExtensions'];
     };
     /** @description A scheduler and how many rooms it has. */
     SchedulerInfo: {
@@ -1790,6 +2700,40 @@ export interface components {
       /** @description How many matches a room holds. */
       matchAllocation?: components['schemas']['MatchAllocation'];
     };
+    /** @description A time that comes again, and what is wanted while it lasts. */
+    ScheduleWindow: {
+      /**
+       * @description When it opens: minute, hour, day of the month, month, day of the week. Required.
+       * @example 0 18 * * 5
+       */
+      cron: string;
+      /**
+       * @description IANA name of the time zone of the expression.
+       * @default UTC
+       * @example Europe/Berlin
+       */
+      timezone?: string;
+      /**
+       * Format: int32
+       * @description How long it stays open. Unit: seconds. Required. Limits: 1 to 2678400.
+       * @example 21600
+       */
+      durationSeconds: number;
+      /**
+       * Format: int32
+       * @description Fewest rooms while it is open; one of `min` and `buffer` must be more than 0. Unit: rooms. Limits: at least 0.
+       * @default 0
+       * @example 50
+       */
+      min?: number;
+      /**
+       * Format: int32
+       * @description Rooms that are free on top of those in use while it is open. Unit: rooms. Limits: at least 0.
+       * @default 0
+       * @example 20
+       */
+      buffer?: number;
+    };
     /** @description What a room is made of. */
     Spec: {
       /**
@@ -1841,6 +2785,28 @@ export interface components {
        * @example 1b6f2c9e-6a0e-4c1c-9a55-5f1f0a3c8d10
        */
       operationId: string;
+    };
+    /** @description The policy `webhook`: a service of the game is asked how many rooms there should be. */
+    WebhookParameters: {
+      /**
+       * @description Where it is asked, by POST: http or https, without user name and password. Required.
+       * @example http://forecast.games.svc/rooms
+       */
+      url: string;
+      /**
+       * Format: int32
+       * @description How long an answer may take. Unit: milliseconds. Limits: 1 to 30000.
+       * @default 1000
+       * @example 1000
+       */
+      timeoutMs?: number;
+      /**
+       * Format: int32
+       * @description How long the last good answer holds when none comes; afterwards the next policy of a `chain` decides, or the scheduler's replicas do. 0 is not at all. Unit: seconds. Limits: at least 0.
+       * @default 300
+       * @example 300
+       */
+      maxAnswerAgeSeconds?: number;
     };
   };
   responses: never;
@@ -3535,6 +4501,512 @@ export interface operations {
       };
     };
   };
+  ExplainScheduler: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description Name of the scheduler. Required. */
+        schedulerName: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description What the last look saw and decided, and what holds now. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ExplainSchedulerResponse'];
+        };
+      };
+      /** @description The request is malformed or breaks a rule; the message says which. */
+      400: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 3,
+           *       "message": "malformed request: field \"maxSurge\": expected string, got 40",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description The request comes from a web page, or is addressed to a host that is not allowed. */
+      403: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 7,
+           *       "message": "origin \"https://example.com\" is not this API",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description There is no such scheduler. */
+      404: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 5,
+           *       "message": "scheduler arena-eu not found",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description Something that nobody expected; the message holds an id of Maestro's log. */
+      500: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 2,
+           *       "message": "unexpected error, see Maestro's log for 6f1f54a8-6d3e-4a53-b5c8-1a3c3cf8e0a1",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description Something that Maestro needs cannot be reached now; try again. */
+      503: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 14,
+           *       "message": "the database cannot be reached",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description The request took too long and was given up. */
+      504: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 4,
+           *       "message": "the request took too long and was given up",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+    };
+  };
+  GetRollout: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description Name of the scheduler. Required. */
+        schedulerName: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Where the rollout stands. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['GetRolloutResponse'];
+        };
+      };
+      /** @description The request is malformed or breaks a rule; the message says which. */
+      400: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 3,
+           *       "message": "malformed request: field \"maxSurge\": expected string, got 40",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description The request comes from a web page, or is addressed to a host that is not allowed. */
+      403: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 7,
+           *       "message": "origin \"https://example.com\" is not this API",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description There is no such scheduler. */
+      404: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 5,
+           *       "message": "scheduler arena-eu not found",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description Something that nobody expected; the message holds an id of Maestro's log. */
+      500: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 2,
+           *       "message": "unexpected error, see Maestro's log for 6f1f54a8-6d3e-4a53-b5c8-1a3c3cf8e0a1",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description Something that Maestro needs cannot be reached now; try again. */
+      503: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 14,
+           *       "message": "the database cannot be reached",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description The request took too long and was given up. */
+      504: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 4,
+           *       "message": "the request took too long and was given up",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+    };
+  };
+  PauseAutomation: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description Name of the scheduler. */
+        schedulerName: string;
+      };
+      cookie?: never;
+    };
+    /** @description PauseAutomationRequest. An empty body is an empty message. */
+    requestBody?: {
+      content: {
+        'application/json': components['schemas']['PauseAutomationRequest'];
+      };
+    };
+    responses: {
+      /** @description It is paused. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['PauseAutomationResponse'];
+        };
+      };
+      /** @description The request is malformed or breaks a rule; the message says which. Or: The reason is too long. */
+      400: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description The request comes from a web page, or is addressed to a host that is not allowed. */
+      403: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 7,
+           *       "message": "origin \"https://example.com\" is not this API",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description There is no such scheduler. */
+      404: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 5,
+           *       "message": "scheduler arena-eu not found",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description The body is too large. */
+      413: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 8,
+           *       "message": "Request body is too large",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description Something that nobody expected; the message holds an id of Maestro's log. */
+      500: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 2,
+           *       "message": "unexpected error, see Maestro's log for 6f1f54a8-6d3e-4a53-b5c8-1a3c3cf8e0a1",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description Something that Maestro needs cannot be reached now; try again. */
+      503: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 14,
+           *       "message": "the database cannot be reached",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description The request took too long and was given up. */
+      504: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 4,
+           *       "message": "the request took too long and was given up",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+    };
+  };
+  ResumeAutomation: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description Name of the scheduler. Required. */
+        schedulerName: string;
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description It runs. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ResumeAutomationResponse'];
+        };
+      };
+      /** @description The request is malformed or breaks a rule; the message says which. */
+      400: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 3,
+           *       "message": "malformed request: field \"maxSurge\": expected string, got 40",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description The request comes from a web page, or is addressed to a host that is not allowed. */
+      403: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 7,
+           *       "message": "origin \"https://example.com\" is not this API",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description There is no such scheduler. */
+      404: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 5,
+           *       "message": "scheduler arena-eu not found",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description The body is too large. */
+      413: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 8,
+           *       "message": "Request body is too large",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description Something that nobody expected; the message holds an id of Maestro's log. */
+      500: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 2,
+           *       "message": "unexpected error, see Maestro's log for 6f1f54a8-6d3e-4a53-b5c8-1a3c3cf8e0a1",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description Something that Maestro needs cannot be reached now; try again. */
+      503: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 14,
+           *       "message": "the database cannot be reached",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description The request took too long and was given up. */
+      504: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 4,
+           *       "message": "the request took too long and was given up",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+    };
+  };
   ListOperations: {
     parameters: {
       query: {
@@ -3979,6 +5451,136 @@ export interface operations {
            * @example {
            *       "code": 5,
            *       "message": "operation 1b6f2c9e-6a0e-4c1c-9a55-5f1f0a3c8d10 not found in scheduler arena-eu",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description Something that nobody expected; the message holds an id of Maestro's log. */
+      500: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 2,
+           *       "message": "unexpected error, see Maestro's log for 6f1f54a8-6d3e-4a53-b5c8-1a3c3cf8e0a1",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description Something that Maestro needs cannot be reached now; try again. */
+      503: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 14,
+           *       "message": "the database cannot be reached",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description The request took too long and was given up. */
+      504: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 4,
+           *       "message": "the request took too long and was given up",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+    };
+  };
+  RunBacktest: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** @description RunBacktestRequest. An empty body is an empty message. */
+    requestBody?: {
+      content: {
+        'application/json': components['schemas']['RunBacktestRequest'];
+      };
+    };
+    responses: {
+      /** @description What the policies would have come to. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['RunBacktestResponse'];
+        };
+      };
+      /** @description The request is malformed or breaks a rule; the message says which. Or: A field breaks its rule, the policy would be refused for a scheduler, or the backtest or its simulated fleet is too large. */
+      400: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description The request comes from a web page, or is addressed to a host that is not allowed. */
+      403: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 7,
+           *       "message": "origin \"https://example.com\" is not this API",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description The body is too large. */
+      413: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 8,
+           *       "message": "Request body is too large",
+           *       "details": []
+           *     }
+           */
+          'application/json': components['schemas']['Error'];
+        };
+      };
+      /** @description Another backtest is computed. */
+      429: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          /**
+           * @example {
+           *       "code": 8,
+           *       "message": "This process computes another backtest; ask again when it is done, or use `maestro backtest`.",
            *       "details": []
            *     }
            */

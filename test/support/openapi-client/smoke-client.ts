@@ -23,6 +23,14 @@ export interface SmokeReport {
   why: string[];
   /** What the removal of a room was answered with, and its drain. */
   removals: string[];
+  /** What the last look wanted and why, and what kept it from more. */
+  explained: { desired: number | undefined; formula: string; ready: number | undefined; blockedBy: string[] };
+  /** How far the rollout is: its phase, how many rooms are left, its share and its estimated end. */
+  rollout: { phase: string; outdated: number | undefined; progress: number | undefined; end: string | undefined };
+  /** Why the automation was paused, and whether it is after it was resumed. */
+  pauses: (string | boolean)[];
+  /** Of each policy: its name, whether it was tried to the end, and how many rooms it had at most. */
+  backtest: { name: string; hasTimeline: boolean; peakRooms: number }[];
   refusal: ApiError;
   /** Each route that was called, as the document writes it: `GET /schedulers/{schedulerName}`. */
   called: string[];
@@ -97,6 +105,23 @@ export async function runSmokeClient(baseUrl: string, name: string, operationId:
       params: { path: roomPath, query: { drain: true } },
     }),
   ];
+  const explained = dataOf(await client.GET('/schedulers/{schedulerName}/explain', { params: { path } }));
+  const rollout = dataOf(await client.GET('/schedulers/{schedulerName}/rollout', { params: { path } }));
+  const paused = await client.POST('/schedulers/{schedulerName}/automation/pause', {
+    params: { path },
+    body: { reason: 'maintenance' },
+  });
+  const resumed = await client.POST('/schedulers/{schedulerName}/automation/resume', { params: { path } });
+  const backtest = await client.POST('/backtests', {
+    body: {
+      policies: [{ name: 'three', scheduler: { roomsReplicas: 3 } }],
+      load: [
+        { time: '2026-06-01T00:00:00Z', matches: 1 },
+        { time: '2026-06-01T01:00:00Z', matches: 2 },
+      ],
+      seed: 7,
+    },
+  });
   const deleted = await client.DELETE('/schedulers/{schedulerName}', { params: { path } });
 
   const missing = await client.GET('/schedulers/{schedulerName}', { params: { path: { schedulerName: 'nowhere' } } });
@@ -123,6 +148,24 @@ export async function runSmokeClient(baseUrl: string, name: string, operationId:
     rooms: dataOf(rooms).rooms.map(({ id, status, host }) => ({ id, status, host })),
     why: dataOf(room).why,
     removals: removals.map((answer) => dataOf(answer).operationId),
+    explained: {
+      desired: explained.desired,
+      formula: explained.formula,
+      ready: explained.inputs?.rooms['ready'],
+      blockedBy: explained.blockedBy.map(({ code }) => code),
+    },
+    rollout: {
+      phase: rollout.phase,
+      outdated: rollout.rooms?.outdated,
+      progress: rollout.progress,
+      end: rollout.estimatedEndAt,
+    },
+    pauses: [dataOf(paused), dataOf(resumed)].map(
+      ({ automation }) => automation?.reason || automation?.paused || false,
+    ),
+    backtest: dataOf(backtest).results.map(({ name, timeline, peakRooms }) => {
+      return { name, hasTimeline: timeline.length > 0, peakRooms };
+    }),
     refusal: missing.error,
     called: [...new Set(called)],
   };

@@ -3,7 +3,7 @@
 --              address (JSON text; '' = none yet), created at (ms), generation,
 --              adopt (0|1), authoritative (0|1), loads (see lookUpStatus), host ('' = no address yet),
 --              restarts (JSON text; '' = none), unasked ('' = nobody ends it; else what is said of that if nobody here asked),
---              restart count
+--              restart count, no fault of its version (0|1; of an instance that failed)
 -- Output: {'applied', from, to, restarted (0|1)} | {'adopted', to} | {'stale'} | {'ended'} | {'unknown_room'}; statuses as indices
 -- Atomic because: watchers, creators and pings race for the same room, older news must not overwrite newer, and a room
 --                 that has ended must not be made anew by a late message.
@@ -16,6 +16,7 @@ local description = brief(ARGV[6])
 local restarts = ARGV[14] ~= '' and ARGV[14] or nil
 local unasked = brief(ARGV[15])
 local restartCount = tonumber(ARGV[16])
+local isVersionsFault = ARGV[17] ~= '1'
 local now = nowMs()
 
 -- The address stays the text that came, and so does the generation: Lua would turn [] into {} and round large numbers.
@@ -81,6 +82,9 @@ takeInstance(room)
 setStatus(room, lookUpStatus(room, loads) or room.status, now, 'instance', whatItSays())
 if room.status == STATUS_ERROR and was.status ~= STATUS_ERROR then
   noteEarlyEnd(room, was.status, room.description, now)
+  if isVersionsFault then
+    noteFailure(room, room.description, now)
+  end
   if hadPlace then
     room.hadPlace = true
     noteLost(room, now)

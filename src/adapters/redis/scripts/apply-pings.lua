@@ -1,7 +1,8 @@
 -- Input:  KEYS of a ping (room-keys.ts)
 --         ARGV scheduler, loads (see lookUpStatus), then for each ping: id, ping status (index), running matches,
 --              metadata (JSON object; '' = none; '=' as before), listener ('' = no stream), resync (0|1)
--- Output: for each ping {'applied', from, to, validation (0|1), draining (0|1), open allocations, awaited (0|1)}
+-- Output: for each ping {'applied', from, to, validation (0|1), draining (0|1), open allocations, awaited (0|1),
+--         used otherwise (0|1), match lost (0|1)}
 --         | {'refused', from} | {'unknown_room'}; statuses as indices; an error where this one ping failed;
 --         an error alone where the server refuses them all (REFUSALS) and nothing was written: only so does the client
 --         see that it must look for another server
@@ -19,6 +20,11 @@ local function freeSlots(room)
     and not room.validation
     and not room.drainingSinceMs
   return isOffered and math.max(0, maxMatches - reportedMatches(room, maxMatches) - openAllocations(room)) or 0
+end
+
+-- Slots that are not to be had: what runs in the room, and what was given of it. Of a room for one match nothing but hasMatch tells.
+local function usedSlots(runningMatches, openSlots)
+  return maxMatches == 1 and 0 or runningMatches + openSlots
 end
 
 -- Whether an error is the server's state, and not this ping's. Redis 6 and Lua put their place before the error's word.
@@ -93,7 +99,14 @@ local function applyPing(id, pingStatus, runningMatches, metadata, listener, res
   end
   local isAwaited = freeSlots(room) > freeBefore and redis.call('EXISTS', WAITING) or 0
   local draining = room.drainingSinceMs and 1 or 0
-  return { 'applied', was.status, room.status, room.validation and 1 or 0, draining, openAllocations(room), isAwaited }
+  local open = openAllocations(room)
+  local usedBefore = usedSlots(was.runningMatches, was.openAllocations)
+  local isUsedOtherwise = hasMatch(room) ~= was.hasMatch or usedSlots(room.runningMatches, open) ~= usedBefore
+  local hasLostMatch = was.hasMatch and not hasMatch(room)
+  return {
+    'applied', was.status, room.status, room.validation and 1 or 0, draining, open, isAwaited,
+    isUsedOtherwise and 1 or 0, hasLostMatch and 1 or 0,
+  }
 end
 
 local answers = {}

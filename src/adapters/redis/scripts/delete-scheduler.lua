@@ -6,7 +6,7 @@
 -- In the partition's sets: allocations and resyncs go by themselves when their time comes and nothing is found.
 redis.call(
   'UNLINK', ROOMS, COUNTS, BY_STATUS, METADATA, TRANSITIONS, HOSTS, FREE, ALLOCATIONS, WAITING, IDS, ENDED, EARLY_ENDS, END_REASONS,
-  WAITERS, NOT_CREATED, LOST
+  WAITERS, NOT_CREATED, LOST, HEALTH_RECORD, FAILURES
 )
 redis.call('SREM', SCHEDULERS, SCHEDULER)
 return 'OK'

@@ -1,11 +1,11 @@
 -- Input:  KEYS all (room-keys.ts)
 --         ARGV scheduler, id, reason, unasked ('' = nobody ended it; else the reason if nobody here asked for that),
---              may come back (0|1)
+--              may come back (0|1), no fault of its version (0|1)
 -- Output: {existed (0|1), validation (0|1), reason, unasked (0|1)}
 -- Atomic because: between the record's end and the tombstone a late message could make the room anew.
 
 local id, reason, unasked = ARGV[2], brief(ARGV[3]), brief(ARGV[4])
-local mayComeBack = ARGV[5] == '1'
+local mayComeBack, isVersionsFault = ARGV[5] == '1', ARGV[6] ~= '1'
 local now = nowMs()
 redis.call('ZREMRANGEBYSCORE', ENDED, '-inf', digits(now - TOMBSTONE_MS))
 if not mayComeBack then
@@ -24,9 +24,12 @@ end
 if reason == '' then
   reason = room.failedBecause or ''
 end
--- A failed room was noted when it failed; one that was leaving did not end early.
+-- A failed room was noted when it failed; one that was leaving did neither end early nor fail.
 if not isLeaving(room) and room.status ~= STATUS_ERROR then
   noteEarlyEnd(room, room.status, reason, now)
+  if isVersionsFault and not isUnasked then
+    noteFailure(room, reason, now)
+  end
 end
 if room.host or room.hadPlace then
   noteLost(room, now)

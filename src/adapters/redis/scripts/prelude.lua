@@ -8,6 +8,7 @@ local ROOMS, COUNTS, BY_STATUS, METADATA, TRANSITIONS, HOSTS = KEYS[1], KEYS[2],
 local FREE, ALLOCATIONS, WAITING, EVENTS, RESYNCS, ALLOCATION_TIMES = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12]
 local IDS, ENDED, EARLY_ENDS, END_REASONS = KEYS[13], KEYS[14], KEYS[15], KEYS[16]
 local SCHEDULERS, SYNCED, WAITERS, NOT_CREATED, LOST = KEYS[17], KEYS[18], KEYS[19], KEYS[20], KEYS[21]
+local HEALTH_RECORD, FAILURES = KEYS[22], KEYS[23]
 -- Every room script is told the scheduler first.
 local SCHEDULER = ARGV[1]
 
@@ -114,6 +115,7 @@ local function countedAs(room)
     statusSinceMs = room.statusSinceMs,
     instanceStatus = room.instanceStatus,
     runningMatches = room.runningMatches,
+    openAllocations = openAllocations(room),
     hasMatch = hasMatch(room),
     usedHost = usedHost(room),
     freePlace = freePlace(room),
@@ -293,19 +295,32 @@ local function storeRoom(room, was)
   end
 end
 
+-- Remembers a room that failed, whatever its age, against its version. Once per room. The caller stores the room, or removes it.
+local function noteFailure(room, reason, now)
+  if room.validation or room.hasFailed then
+    return
+  end
+  room.hasFailed = true
+  redis.call('ZREMRANGEBYSCORE', FAILURES, '-inf', digits(now - FAILURES_KEPT_MS))
+  redis.call('ZADD', FAILURES, digits(now), room.id .. ' ' .. room.version .. ' ' .. reason)
+  -- A fleet that fails all the time must not grow it without end, nor make those who read it block all others.
+  redis.call('ZREMRANGEBYRANK', FAILURES, '0', digits(-MOST_FAILURES - 1))
+  redis.call('PEXPIRE', FAILURES, digits(FAILURES_KEPT_MS))
+end
+
 -- Remembers a room that failed, or ended unasked, soon after its creation or before it ever was up (which may take long: it may
 -- wait for a machine first, or run and say nothing), with what the runtime says of it. status: which it had before. Once per room: one that its runtime
--- starts anew fails again and again. The caller stores the room, or removes it.
+-- starts anew fails again and again. The caller stores the room, or removes it. Whether it is one.
 local function noteEarlyEnd(room, status, reason, now)
   local isYoung = now - room.createdAtMs <= EARLY_END_AGE_MS
   -- Whether one that was found running was up before nobody knows.
   local wasNeverUp = not room.wasUp and not room.adoptedAtMs
   if room.validation or room.endedEarly or not (isYoung or status == STATUS_PENDING or wasNeverUp) then
-    return
+    return false
   end
   room.endedEarly = true
   redis.call('ZREMRANGEBYSCORE', EARLY_ENDS, '-inf', digits(now - EARLY_END_WINDOW_MS))
-  redis.call('ZADD', EARLY_ENDS, digits(now), room.id .. ' ' .. reason)
+  redis.call('ZADD', EARLY_ENDS, digits(now), room.id .. ' ' .. room.version .. ' ' .. reason)
   redis.call('PEXPIRE', EARLY_ENDS, digits(EARLY_END_WINDOW_MS))
   -- It may have been the replacement of a room that was lost.
   redis.call('DEL', LOST)
@@ -314,6 +329,7 @@ local function noteEarlyEnd(room, status, reason, now)
     redis.call('ZADD', NOT_CREATED, digits(now), room.id)
     redis.call('PEXPIRE', NOT_CREATED, digits(EARLY_END_WINDOW_MS))
   end
+  return true
 end
 
 -- Remembers that a room which had its place is not there any more: called when it fails, and again when it is gone, for what it
@@ -329,11 +345,11 @@ end
 
 -- How many rooms ended early, how many of these had no instance, when the last one did (ms, text; '' = never) and what was said
 -- of it, how many rooms were lost since.
-local function readEarlyEnds(now)
-  local since = digits(now - EARLY_END_WINDOW_MS)
-  local last = redis.call('ZREVRANGE', EARLY_ENDS, '0', '0', 'WITHSCORES')
+local function readEarlyEnds(now, windowMs)
+  local since = digits(now - (windowMs or EARLY_END_WINDOW_MS))
+  local last = redis.call('ZREVRANGEBYSCORE', EARLY_ENDS, '+inf', since, 'WITHSCORES', 'LIMIT', '0', '1')
   return redis.call('ZCOUNT', EARLY_ENDS, since, '+inf'), redis.call('ZCOUNT', NOT_CREATED, since, '+inf'), last[2] or '',
-    string.match(last[1] or '', ' (.*)') or '', redis.call('ZCARD', LOST)
+    string.match(last[1] or '', '^[^ ]+ [^ ]+ (.*)') or '', redis.call('ZCARD', LOST)
 end
 
 -- Writes a new record and registers it.

@@ -29,7 +29,9 @@ for place = 6, #ARGV do
     else
       notify(room.listener, { kind = 'room_terminating', scheduler = SCHEDULER, room = room.id, reason = reason })
       if failedBecause ~= '' then
-        noteEarlyEnd(room, was.status, failedBecause, now)
+        if noteEarlyEnd(room, was.status, failedBecause, now) then
+          noteFailure(room, failedBecause, now)
+        end
         room.failedBecause = failedBecause
       end
       setStatus(room, STATUS_TERMINATING, now, 'removal', reason)

@@ -12,7 +12,7 @@ const roomsPerStep = 100;
 
 /**
  * Ends the rooms that the operation names. Rooms that are gone already are fine; those with a match are left alone, unless an
- * operator named them. What was told to end cannot be told to stay: stopped half-way, it says which rooms went.
+ * operator named them, or the time is over that their scheduler gives a match. What was told to end cannot be told to stay: stopped half-way, it says which rooms went.
  */
 @Injectable()
 export class RemoveRoomsExecutor extends Executor<'remove_rooms'> {
@@ -65,6 +65,9 @@ export class RemoveRoomsExecutor extends Executor<'remove_rooms'> {
     }
     const went = new Set(ended.removed);
     await execution.record(removedLine(input.roomIds.filter((id) => went.has(id))));
+    if (input.reason === 'drain_deadline') {
+      await execution.record('the drain deadline that the scheduler states was over, so no match kept a room');
+    }
     if (input.reason === 'deleted_by_name') {
       const [them, were] = input.roomIds.length === 1 ? ['room', 'was'] : ['rooms', 'were'];
       const kept = input.roomIds.length === 1 ? 'it' : 'them';

@@ -21,7 +21,9 @@ export class SwitchActiveVersionExecutor extends Executor<'switch_active_version
     execution: Execution<'switch_active_version'>,
     scheduler: Scheduler | null,
   ): Promise<ExecutionResult<'switch_active_version'>> {
-    const { scheduler: name, input } = execution.operation;
+    const { scheduler: name, input, actor } = execution.operation;
+    // Nobody else than a health cycle orders one by itself, and only where rooms of the active version fail.
+    const isRollback = actor === 'health_controller';
     if (scheduler === null) throw notFound(name);
     const { newActiveVersion: version } = input;
     if (version !== '' && (await this.schedulers.getScheduler(name, version)) === null) {
@@ -31,7 +33,7 @@ export class SwitchActiveVersionExecutor extends Executor<'switch_active_version
     }
     return {
       alongside: async () => {
-        if (!(await this.schedulers.activateVersion(name, input.newActiveVersion))) throw notFound(name);
+        if (!(await this.schedulers.activateVersion(name, version, { isRollback }))) throw notFound(name);
         return [];
       },
       lookAgain: 'now',

@@ -12,7 +12,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file maestro/v1/room_streams.proto.
  */
 export const file_maestro_v1_room_streams: GenFile = /*@__PURE__*/
-  fileDesc("Ch1tYWVzdHJvL3YxL3Jvb21fc3RyZWFtcy5wcm90bxIKbWFlc3Ryby52MSJpCg5Db25uZWN0UmVxdWVzdBImCgVoZWxsbxgBIAEoCzIVLm1hZXN0cm8udjEuUm9vbUhlbGxvSAASJAoEcGluZxgCIAEoCzIULm1hZXN0cm8udjEuUm9vbVBpbmdIAEIJCgdtZXNzYWdlIjYKCVJvb21IZWxsbxIWCg5zY2hlZHVsZXJfbmFtZRgBIAEoCRIRCglyb29tX25hbWUYAiABKAkicAoIUm9vbVBpbmcSEAoIc2VxdWVuY2UYASABKAQSDgoGc3RhdHVzGAIgASgJEhcKD3J1bm5pbmdfbWF0Y2hlcxgDIAEoAxIpCghtZXRhZGF0YRgEIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QizAEKD0Nvbm5lY3RSZXNwb25zZRIiCgNhY2sYASABKAsyEy5tYWVzdHJvLnYxLlBpbmdBY2tIABIoCgVkcmFpbhgCIAEoCzIXLm1hZXN0cm8udjEuRHJhaW5Ob3RpY2VIABIuCghzaHV0ZG93bhgDIAEoCzIaLm1hZXN0cm8udjEuU2h1dGRvd25Ob3RpY2VIABIwCglhbGxvY2F0ZWQYBCABKAsyGy5tYWVzdHJvLnYxLkFsbG9jYXRlZE5vdGljZUgAQgkKB21lc3NhZ2UieAoHUGluZ0FjaxIQCghzZXF1ZW5jZRgBIAEoBBIPCgdzdWNjZXNzGAIgASgIEg4KBnJlYXNvbhgDIAEoCRIOCgZzdGF0dXMYBCABKAkSEAoIZHJhaW5pbmcYBSABKAgSGAoQb3Blbl9hbGxvY2F0aW9ucxgGIAEoBSINCgtEcmFpbk5vdGljZSIgCg5TaHV0ZG93bk5vdGljZRIOCgZyZWFzb24YASABKAkiWAoPQWxsb2NhdGVkTm90aWNlEhUKDWFsbG9jYXRpb25faWQYASABKAkSLgoKZXhwaXJlc19hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAyXAoSUm9vbVN0cmVhbXNTZXJ2aWNlEkYKB0Nvbm5lY3QSGi5tYWVzdHJvLnYxLkNvbm5lY3RSZXF1ZXN0GhsubWFlc3Ryby52MS5Db25uZWN0UmVzcG9uc2UoATABYgZwcm90bzM", [file_google_protobuf_struct, file_google_protobuf_timestamp]);
+  fileDesc("Ch1tYWVzdHJvL3YxL3Jvb21fc3RyZWFtcy5wcm90bxIKbWFlc3Ryby52MSJpCg5Db25uZWN0UmVxdWVzdBImCgVoZWxsbxgBIAEoCzIVLm1hZXN0cm8udjEuUm9vbUhlbGxvSAASJAoEcGluZxgCIAEoCzIULm1hZXN0cm8udjEuUm9vbVBpbmdIAEIJCgdtZXNzYWdlIjYKCVJvb21IZWxsbxIWCg5zY2hlZHVsZXJfbmFtZRgBIAEoCRIRCglyb29tX25hbWUYAiABKAkicAoIUm9vbVBpbmcSEAoIc2VxdWVuY2UYASABKAQSDgoGc3RhdHVzGAIgASgJEhcKD3J1bm5pbmdfbWF0Y2hlcxgDIAEoAxIpCghtZXRhZGF0YRgEIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QihwIKD0Nvbm5lY3RSZXNwb25zZRIiCgNhY2sYASABKAsyEy5tYWVzdHJvLnYxLlBpbmdBY2tIABIoCgVkcmFpbhgCIAEoCzIXLm1hZXN0cm8udjEuRHJhaW5Ob3RpY2VIABIuCghzaHV0ZG93bhgDIAEoCzIaLm1hZXN0cm8udjEuU2h1dGRvd25Ob3RpY2VIABIwCglhbGxvY2F0ZWQYBCABKAsyGy5tYWVzdHJvLnYxLkFsbG9jYXRlZE5vdGljZUgAEjkKDmRyYWluX2NhbmNlbGVkGAUgASgLMh8ubWFlc3Ryby52MS5EcmFpbkNhbmNlbGVkTm90aWNlSABCCQoHbWVzc2FnZSJ4CgdQaW5nQWNrEhAKCHNlcXVlbmNlGAEgASgEEg8KB3N1Y2Nlc3MYAiABKAgSDgoGcmVhc29uGAMgASgJEg4KBnN0YXR1cxgEIAEoCRIQCghkcmFpbmluZxgFIAEoCBIYChBvcGVuX2FsbG9jYXRpb25zGAYgASgFIg0KC0RyYWluTm90aWNlIhUKE0RyYWluQ2FuY2VsZWROb3RpY2UiIAoOU2h1dGRvd25Ob3RpY2USDgoGcmVhc29uGAEgASgJIlgKD0FsbG9jYXRlZE5vdGljZRIVCg1hbGxvY2F0aW9uX2lkGAEgASgJEi4KCmV4cGlyZXNfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wMlwKElJvb21TdHJlYW1zU2VydmljZRJGCgdDb25uZWN0EhoubWFlc3Ryby52MS5Db25uZWN0UmVxdWVzdBobLm1hZXN0cm8udjEuQ29ubmVjdFJlc3BvbnNlKAEwAWIGcHJvdG8z", [file_google_protobuf_struct, file_google_protobuf_timestamp]);
 
 /**
  * What a room sends.
@@ -174,6 +174,14 @@ export type ConnectResponse = Message<"maestro.v1.ConnectResponse"> & {
      */
     value: AllocatedNotice;
     case: "allocated";
+  } | {
+    /**
+     * The room is wanted again: its drain is taken back.
+     *
+     * @generated from field: maestro.v1.DrainCanceledNotice drain_canceled = 5;
+     */
+    value: DrainCanceledNotice;
+    case: "drainCanceled";
   } | { case: undefined; value?: undefined };
 };
 
@@ -224,7 +232,7 @@ export type PingAck = Message<"maestro.v1.PingAck"> & {
   status: string;
 
   /**
-   * The room is to go once it is empty.
+   * The room is to go once it is empty. False again when that was taken back.
    * Example: false
    *
    * @generated from field: bool draining = 5;
@@ -249,7 +257,9 @@ export const PingAckSchema: GenMessage<PingAck> = /*@__PURE__*/
   messageDesc(file_maestro_v1_room_streams, 4);
 
 /**
- * The room gets no new players, and will be removed once it is empty.
+ * The room gets no new players, and will be removed once it is empty. It need not do anything: Maestro removes it. Until then this
+ * may be taken back (`DrainCanceledNotice`), because more rooms are needed again or the room's version is active again: what a room
+ * does upon it must be what it can undo. Only its own ping `terminating` is for good.
  *
  * @generated from message maestro.v1.DrainNotice
  */
@@ -262,6 +272,22 @@ export type DrainNotice = Message<"maestro.v1.DrainNotice"> & {
  */
 export const DrainNoticeSchema: GenMessage<DrainNotice> = /*@__PURE__*/
   messageDesc(file_maestro_v1_room_streams, 5);
+
+/**
+ * The room is wanted again: a `DrainNotice` is taken back, and new players may be sent here. Clients that do not know it are told
+ * the same by `PingAck.draining`.
+ *
+ * @generated from message maestro.v1.DrainCanceledNotice
+ */
+export type DrainCanceledNotice = Message<"maestro.v1.DrainCanceledNotice"> & {
+};
+
+/**
+ * Describes the message maestro.v1.DrainCanceledNotice.
+ * Use `create(DrainCanceledNoticeSchema)` to create a new message.
+ */
+export const DrainCanceledNoticeSchema: GenMessage<DrainCanceledNotice> = /*@__PURE__*/
+  messageDesc(file_maestro_v1_room_streams, 6);
 
 /**
  * The room is being removed.
@@ -283,7 +309,7 @@ export type ShutdownNotice = Message<"maestro.v1.ShutdownNotice"> & {
  * Use `create(ShutdownNoticeSchema)` to create a new message.
  */
 export const ShutdownNoticeSchema: GenMessage<ShutdownNotice> = /*@__PURE__*/
-  messageDesc(file_maestro_v1_room_streams, 6);
+  messageDesc(file_maestro_v1_room_streams, 7);
 
 /**
  * A slot of the room was given to a matchmaker.
@@ -313,7 +339,7 @@ export type AllocatedNotice = Message<"maestro.v1.AllocatedNotice"> & {
  * Use `create(AllocatedNoticeSchema)` to create a new message.
  */
 export const AllocatedNoticeSchema: GenMessage<AllocatedNotice> = /*@__PURE__*/
-  messageDesc(file_maestro_v1_room_streams, 7);
+  messageDesc(file_maestro_v1_room_streams, 8);
 
 /**
  * Pings over one open stream per room: much cheaper than a call each, and Maestro can talk back.

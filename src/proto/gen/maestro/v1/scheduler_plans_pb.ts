@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file maestro/v1/scheduler_plans.proto.
  */
 export const file_maestro_v1_scheduler_plans: GenFile = /*@__PURE__*/
-  fileDesc("CiBtYWVzdHJvL3YxL3NjaGVkdWxlcl9wbGFucy5wcm90bxIKbWFlc3Ryby52MSKFAQoSUGxhblZlcnNpb25SZXF1ZXN0Ei4KBXBhdGNoGAEgASgLMh0uYXBpLnYxLlBhdGNoU2NoZWR1bGVyUmVxdWVzdEgAEjUKB3ZlcnNpb24YAiABKAsyIi5hcGkudjEuTmV3U2NoZWR1bGVyVmVyc2lvblJlcXVlc3RIAEIICgZjaGFuZ2UiygIKE1BsYW5WZXJzaW9uUmVzcG9uc2USEAoIcHJvYmxlbXMYASADKAkSKgoHY2hhbmdlcxgCIAMoCzIZLm1hZXN0cm8udjEuUGxhbm5lZENoYW5nZRIMCgRidW1wGAMgASgJEg8KB3ZlcnNpb24YBCABKAkSOQoFcm9vbXMYBSADKAsyKi5tYWVzdHJvLnYxLlBsYW5WZXJzaW9uUmVzcG9uc2UuUm9vbXNFbnRyeRIaChJyb29tc193aXRoX21hdGNoZXMYBiABKAUSJgoFc3RlcHMYByADKAsyFy5tYWVzdHJvLnYxLlBsYW5uZWRTdGVwEikKCmJsb2NrZWRfYnkYCCADKAsyFS5tYWVzdHJvLnYxLlBsYW5CbG9jaxosCgpSb29tc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoBToCOAEidgoNUGxhbm5lZENoYW5nZRIMCgRwYXRoGAEgASgJEiQKBGZyb20YAiABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSIgoCdG8YAyABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSDQoFbWFqb3IYBCABKAgiLQoLUGxhbm5lZFN0ZXASDgoGYWN0aW9uGAEgASgJEg4KBmRldGFpbBgCIAEoCSJVCglQbGFuQmxvY2sSDAoEY29kZRgBIAEoCRIOCgZkZXRhaWwYAiABKAkSGQoMb3BlcmF0aW9uX2lkGAMgASgJSACIAQFCDwoNX29wZXJhdGlvbl9pZDJnChVTY2hlZHVsZXJQbGFuc1NlcnZpY2USTgoLUGxhblZlcnNpb24SHi5tYWVzdHJvLnYxLlBsYW5WZXJzaW9uUmVxdWVzdBofLm1hZXN0cm8udjEuUGxhblZlcnNpb25SZXNwb25zZWIGcHJvdG8z", [file_api_v1_schedulers, file_google_protobuf_struct]);
+  fileDesc("CiBtYWVzdHJvL3YxL3NjaGVkdWxlcl9wbGFucy5wcm90bxIKbWFlc3Ryby52MSKFAQoSUGxhblZlcnNpb25SZXF1ZXN0Ei4KBXBhdGNoGAEgASgLMh0uYXBpLnYxLlBhdGNoU2NoZWR1bGVyUmVxdWVzdEgAEjUKB3ZlcnNpb24YAiABKAsyIi5hcGkudjEuTmV3U2NoZWR1bGVyVmVyc2lvblJlcXVlc3RIAEIICgZjaGFuZ2Ui5AIKE1BsYW5WZXJzaW9uUmVzcG9uc2USEAoIcHJvYmxlbXMYASADKAkSKgoHY2hhbmdlcxgCIAMoCzIZLm1hZXN0cm8udjEuUGxhbm5lZENoYW5nZRIMCgRidW1wGAMgASgJEg8KB3ZlcnNpb24YBCABKAkSOQoFcm9vbXMYBSADKAsyKi5tYWVzdHJvLnYxLlBsYW5WZXJzaW9uUmVzcG9uc2UuUm9vbXNFbnRyeRIaChJyb29tc193aXRoX21hdGNoZXMYBiABKAUSJgoFc3RlcHMYByADKAsyFy5tYWVzdHJvLnYxLlBsYW5uZWRTdGVwEikKCmJsb2NrZWRfYnkYCCADKAsyFS5tYWVzdHJvLnYxLlBsYW5CbG9jaxIYChByb29tc190b19yZXBsYWNlGAkgASgFGiwKClJvb21zRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgFOgI4ASJ2Cg1QbGFubmVkQ2hhbmdlEgwKBHBhdGgYASABKAkSJAoEZnJvbRgCIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIiCgJ0bxgDIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRINCgVtYWpvchgEIAEoCCItCgtQbGFubmVkU3RlcBIOCgZhY3Rpb24YASABKAkSDgoGZGV0YWlsGAIgASgJIlUKCVBsYW5CbG9jaxIMCgRjb2RlGAEgASgJEg4KBmRldGFpbBgCIAEoCRIZCgxvcGVyYXRpb25faWQYAyABKAlIAIgBAUIPCg1fb3BlcmF0aW9uX2lkMmcKFVNjaGVkdWxlclBsYW5zU2VydmljZRJOCgtQbGFuVmVyc2lvbhIeLm1hZXN0cm8udjEuUGxhblZlcnNpb25SZXF1ZXN0Gh8ubWFlc3Ryby52MS5QbGFuVmVyc2lvblJlc3BvbnNlYgZwcm90bzM", [file_api_v1_schedulers, file_google_protobuf_struct]);
 
 /**
  * The change to plan.
@@ -122,6 +122,17 @@ export type PlanVersionResponse = Message<"maestro.v1.PlanVersionResponse"> & {
    * @generated from field: repeated maestro.v1.PlanBlock blocked_by = 8;
    */
   blockedBy: PlanBlock[];
+
+  /**
+   * How many of the rooms would be replaced: those of versions that differ from this one in what a room is started with, those included
+   * that make room already. One with a match goes when that ends, or at the scheduler's drain deadline. 0 when there are problems.
+   * Unit: rooms.
+   * Limits: at least 0.
+   * Example: 15
+   *
+   * @generated from field: int32 rooms_to_replace = 9;
+   */
+  roomsToReplace: number;
 };
 
 /**
@@ -184,8 +195,9 @@ export const PlannedChangeSchema: GenMessage<PlannedChange> = /*@__PURE__*/
  */
 export type PlannedStep = Message<"maestro.v1.PlannedStep"> & {
   /**
-   * What is done: a room that only tries the version, the version stored, the version made the active one.
-   * One of: validate_room, store_version, switch_version.
+   * What is done: a room that only tries the version, the version stored, the version made the active one, rooms of older versions
+   * replaced.
+   * One of: validate_room, store_version, switch_version, replace_rooms.
    * Example: store_version
    *
    * @generated from field: string action = 1;

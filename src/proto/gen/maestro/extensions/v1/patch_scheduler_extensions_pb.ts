@@ -4,13 +4,15 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import type { AutoscalingExtensions, DrainExtensions, RolloutExtensions } from "./scheduler_extensions_pb";
+import { file_maestro_extensions_v1_scheduler_extensions } from "./scheduler_extensions_pb";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file maestro/extensions/v1/patch_scheduler_extensions.proto.
  */
 export const file_maestro_extensions_v1_patch_scheduler_extensions: GenFile = /*@__PURE__*/
-  fileDesc("CjZtYWVzdHJvL2V4dGVuc2lvbnMvdjEvcGF0Y2hfc2NoZWR1bGVyX2V4dGVuc2lvbnMucHJvdG8SFW1hZXN0cm8uZXh0ZW5zaW9ucy52MSIpChhQYXRjaFNjaGVkdWxlckV4dGVuc2lvbnMSDQoFY2xlYXIYASADKAliBnByb3RvMw");
+  fileDesc("CjZtYWVzdHJvL2V4dGVuc2lvbnMvdjEvcGF0Y2hfc2NoZWR1bGVyX2V4dGVuc2lvbnMucHJvdG8SFW1hZXN0cm8uZXh0ZW5zaW9ucy52MSKTAgoYUGF0Y2hTY2hlZHVsZXJFeHRlbnNpb25zEg0KBWNsZWFyGAEgAygJEkYKC2F1dG9zY2FsaW5nGAIgASgLMiwubWFlc3Ryby5leHRlbnNpb25zLnYxLkF1dG9zY2FsaW5nRXh0ZW5zaW9uc0gAiAEBEj4KB3JvbGxvdXQYAyABKAsyKC5tYWVzdHJvLmV4dGVuc2lvbnMudjEuUm9sbG91dEV4dGVuc2lvbnNIAYgBARI6CgVkcmFpbhgEIAEoCzImLm1hZXN0cm8uZXh0ZW5zaW9ucy52MS5EcmFpbkV4dGVuc2lvbnNIAogBAUIOCgxfYXV0b3NjYWxpbmdCCgoIX3JvbGxvdXRCCAoGX2RyYWluYgZwcm90bzM", [file_maestro_extensions_v1_scheduler_extensions]);
 
 /**
  * What a PATCH can ask for beyond Maestro v10.
@@ -26,11 +28,33 @@ export type PatchSchedulerExtensions = Message<"maestro.extensions.v1.PatchSched
    * `portRange`: every port then needs a `hostPortRange`. `autoscaling`: `roomsReplicas` decides again.
    * `spec.containers[N]`: removes the container; at least one must be left.
    * `spec.containers[N].command`, `spec.containers[N].environment`, `spec.containers[N].ports`: empties the list.
+   * `extensions`: none any more, or only those of `extensions.autoscaling`, `extensions.rollout` or `extensions.drain`.
    * Example: ["forwarders", "spec.containers[0].command"]
    *
    * @generated from field: repeated string clear = 1;
    */
   clear: string[];
+
+  /**
+   * Replaces the scheduler's `extensions.autoscaling` as a whole.
+   *
+   * @generated from field: optional maestro.extensions.v1.AutoscalingExtensions autoscaling = 2;
+   */
+  autoscaling?: AutoscalingExtensions | undefined;
+
+  /**
+   * Replaces the scheduler's `extensions.rollout` as a whole.
+   *
+   * @generated from field: optional maestro.extensions.v1.RolloutExtensions rollout = 3;
+   */
+  rollout?: RolloutExtensions | undefined;
+
+  /**
+   * Replaces the scheduler's `extensions.drain` as a whole.
+   *
+   * @generated from field: optional maestro.extensions.v1.DrainExtensions drain = 4;
+   */
+  drain?: DrainExtensions | undefined;
 };
 
 /**
