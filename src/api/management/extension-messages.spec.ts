@@ -76,11 +76,11 @@ describe('extensions on the wire', () => {
     expect(read(json)).toEqual(expected);
   });
 
-  it('ignore a schedule under a schedule, which the wire has no field for', () => {
+  it('refuse a schedule under a schedule, which the wire has no field for', () => {
     const base = { type: 'schedule', schedule: { windows: [] } };
-    expect(read({ autoscaling: { schedule: { windows: [], base } } })).toEqual({
-      autoscaling: { schedule: { windows: [], base: { type: 'schedule' } } },
-    });
+    expect(() => read({ autoscaling: { schedule: { windows: [], base } } })).toThrow(
+      'field "autoscaling.schedule.base.schedule": unknown field',
+    );
   });
 
   it('have the same fields in a patch, under the same numbers, beside what it clears', () => {
