@@ -1,6 +1,6 @@
 import type { WebhookAnswer } from '../domain/autoscaling/policy-facts';
 import type { Recommendation } from '../domain/autoscaling/stabilise';
-import type { HealthBlock, RolloutState } from '../domain/room/plan-health-cycle';
+import type { HealthBlock, RolloutState } from '../domain/room/health-plan';
 import type { FleetCounts } from '../domain/room/room';
 
 /** One thing that a health cycle does. */

@@ -1668,7 +1668,7 @@ export function describeRoomStore(name: string, open: () => Promise<RoomStoreUnd
           ['v1.0.0', { count: 1, lastReason: 'arena-1 crashed' }],
           ['v2.0.0', { count: 2, lastReason: 'arena-3 crashed' }],
         ]);
-        await sleep(5);
+        await under.passTime(5);
         const late = await store.readFleet(scheduler, { failureWindowMs: 1 });
         expect([...late.failures]).toEqual([]);
         expect(late.earlyEnds.count).toBe(3);

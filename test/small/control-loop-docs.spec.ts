@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { desiredRooms } from '../../src/domain/autoscaling/desired-rooms';
-import type { HealthBlock, HealthPlan } from '../../src/domain/room/plan-health-cycle';
+import type { HealthBlock, HealthPlan } from '../../src/domain/room/health-plan';
 import { estimateRolloutEnd } from '../../src/domain/rollout/estimate-rollout-end';
 import { countFleet } from '../../src/domain/room/count-fleet';
 import { autoscaled, buffer, fleet, nowMs, occupancy, plan } from '../../src/domain/room/health-facts.fixture';

@@ -3,7 +3,7 @@
  * JSON. Not in Jest, whose sandbox makes each use of a global like `Math` so slow that it takes four times as long.
  */
 import { surgeRooms } from '../../src/domain/rollout/surge-rooms';
-import type { HealthFacts, HealthPlan } from '../../src/domain/room/plan-health-cycle';
+import type { HealthFacts, HealthPlan } from '../../src/domain/room/health-plan';
 import { hasMatch, type Room } from '../../src/domain/room/room';
 import { LoadReplay } from '../../src/domain/simulation/load-replay';
 import { seededRandom } from '../../src/domain/simulation/random-source';

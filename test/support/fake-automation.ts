@@ -4,7 +4,7 @@ import { schedulerNotFound } from '../../src/domain/scheduler/scheduler-not-foun
 import {
   AutomationReportsService,
   type AutomationReport,
-  type RolloutState,
+  type RolloutAnswer,
 } from '../../src/features/reconciling/automation-reports.service';
 import { AutomationService } from '../../src/features/reconciling/automation.service';
 import {
@@ -90,7 +90,7 @@ export class FakeAutomationReports implements PublicSide<AutomationReportsServic
     return { record, blockedBy: record.blockedBy, nextLookAtMs: record.nextLookAtMs, paused, busyWith: operation };
   }
 
-  async findRollout(name: string): Promise<RolloutState> {
+  async findRollout(name: string): Promise<RolloutAnswer> {
     this.calls.push(['rollout', name]);
     refuseUnknown(name);
     const none = {

@@ -1,5 +1,5 @@
 import { operationDefinitions, versionChanges } from '../../domain/operation/operation';
-import type { HealthBlock } from '../../domain/room/plan-health-cycle';
+import type { HealthBlock } from '../../domain/room/health-plan';
 import type { RolloutReport } from '../../features/reconciling/compose-rollout-report';
 import type { HealthAction } from '../../ports/health-records';
 import { comments } from '../../proto/gen/comments';

@@ -1,7 +1,7 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromDate, timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { Operation } from '../../domain/operation/operation';
-import type { AutomationReport, RolloutState } from '../../features/reconciling/automation-reports.service';
+import type { AutomationReport, RolloutAnswer } from '../../features/reconciling/automation-reports.service';
 import type { HealthRecord } from '../../ports/health-records';
 import type { PausedAutomation } from '../../ports/scheduler-store';
 import type {
@@ -39,7 +39,7 @@ export function automationReportMessage({
   };
 }
 
-export function rolloutMessage(rollout: RolloutState): MessageInitShape<typeof GetRolloutResponseSchema> {
+export function rolloutMessage(rollout: RolloutAnswer): MessageInitShape<typeof GetRolloutResponseSchema> {
   const { phase, version, replacedVersions, rooms, progress, waitsFor } = rollout;
   const { endsAtMs, latestEndMs, seenAtMs, versionChange, rolledBack, failedChange } = rollout;
   return {
@@ -111,7 +111,7 @@ function versionChangeMessage(operation: Operation): MessageInitShape<typeof Ope
 function failedChangeMessage({
   operation,
   reason,
-}: NonNullable<RolloutState['failedChange']>): MessageInitShape<typeof FailedVersionChangeSchema> {
+}: NonNullable<RolloutAnswer['failedChange']>): MessageInitShape<typeof FailedVersionChangeSchema> {
   const { id, definition, status, actor, finishedAt } = operation;
   return {
     operationId: id,

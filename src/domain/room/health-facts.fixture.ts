@@ -1,6 +1,7 @@
 import type { AutoscalingPolicy } from '../scheduler/scheduler';
 import type { RoomLimits } from './classify-room';
-import { planHealthCycle, type HealthFacts, type HealthPlan } from './plan-health-cycle';
+import type { HealthFacts, HealthPlan } from './health-plan';
+import { planHealthCycle } from './plan-health-cycle';
 import { aRoom } from './room.fixture';
 import type { Room } from './room';
 import type { EarlyEnds } from './start-back-off';

@@ -3,7 +3,7 @@ import { surgeRooms } from '../rollout/surge-rooms';
 import { isInstanceDead, silenceMs } from './classify-room';
 import { freeSlots } from './free-slots';
 import { ago, autoscaled, buffer, codes, limits, nowMs, occupancy, plan, settings } from './health-facts.fixture';
-import { isEmptyPlan, type HealthFacts, type HealthPlan } from './plan-health-cycle';
+import { isEmptyPlan, type HealthFacts, type HealthPlan } from './health-plan';
 import { aRoom } from './room.fixture';
 import { drainReasons, hasMatch, instanceStatuses, roomStatuses, type Room } from './room';
 import { sortFleet } from './sort-fleet';

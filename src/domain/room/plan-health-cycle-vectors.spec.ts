@@ -1,6 +1,6 @@
 import { surgeRooms } from '../rollout/surge-rooms';
 import { ago, autoscaled, buffer, ends, fleet, nowMs, occupancy, plan, settings } from './health-facts.fixture';
-import type { HealthFacts, HealthPlan } from './plan-health-cycle';
+import type { HealthFacts, HealthPlan } from './health-plan';
 import { aRoom } from './room.fixture';
 import type { Room } from './room';
 

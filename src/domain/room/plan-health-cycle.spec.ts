@@ -13,7 +13,7 @@ import {
   settings,
 } from './health-facts.fixture';
 import { countFleet } from './count-fleet';
-import { isEmptyPlan, type HealthFacts } from './plan-health-cycle';
+import { isEmptyPlan, type HealthFacts } from './health-plan';
 import { aRoom } from './room.fixture';
 import type { Room } from './room';
 

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { operationPriorities, versionChanges, type Operation } from '../../domain/operation/operation';
 import { whyOperationFailed } from '../../domain/operation/why-operation-failed';
-import type { HealthBlock } from '../../domain/room/plan-health-cycle';
+import type { HealthBlock } from '../../domain/room/health-plan';
 import type { Scheduler } from '../../domain/scheduler/scheduler';
 import { schedulerNotFound } from '../../domain/scheduler/scheduler-not-found';
 import { HealthRecords, type HealthRecord } from '../../ports/health-records';
@@ -24,7 +24,7 @@ export interface AutomationReport {
   busyWith: Operation | null;
 }
 
-export interface RolloutState extends RolloutReport {
+export interface RolloutAnswer extends RolloutReport {
   /** Null where the active version was not brought back because rooms of another one failed. */
   rolledBack: {
     /** Null when its operation is not among the last ones. */
@@ -69,7 +69,7 @@ export class AutomationReportsService {
   }
 
   /** @throws DomainError as `explain`. */
-  async findRollout(name: string): Promise<RolloutState> {
+  async findRollout(name: string): Promise<RolloutAnswer> {
     const [{ scheduler, automation }, last, { nowMs }, versionChange, changes] = await Promise.all([
       this.find(name),
       this.records.read(name),
@@ -122,7 +122,7 @@ export class AutomationReportsService {
     return `${begin}; a look comes within ${this.options.healthIntervalMs / 1000} s once a worker runs and its other work is done.`;
   }
 
-  private async describeFailure(newest: Operation | undefined): Promise<RolloutState['failedChange']> {
+  private async describeFailure(newest: Operation | undefined): Promise<RolloutAnswer['failedChange']> {
     if (newest === undefined || newest.status === 'finished') return null;
     const found = await this.operations.get(newest.scheduler, newest.id);
     const history = found?.history.map(({ event }) => event) ?? [];

@@ -1,5 +1,5 @@
 import { emptyFleetCounts } from '../../domain/room/count-fleet';
-import type { HealthFacts, HealthPlan } from '../../domain/room/plan-health-cycle';
+import type { HealthFacts, HealthPlan } from '../../domain/room/health-plan';
 import { aRoom } from '../../domain/room/room.fixture';
 import { mostHealthRecordBytes, type HealthAction, type HealthRecord } from '../../ports/health-records';
 import { composeHealthRecord } from './compose-health-record';

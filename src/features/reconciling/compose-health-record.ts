@@ -1,5 +1,5 @@
 import { countFleet } from '../../domain/room/count-fleet';
-import type { HealthFacts, HealthPlan } from '../../domain/room/plan-health-cycle';
+import type { HealthFacts, HealthPlan } from '../../domain/room/health-plan';
 import type { Scheduler } from '../../domain/scheduler/scheduler';
 import { mostHealthRecordBytes, type HealthAction, type HealthRecord } from '../../ports/health-records';
 

@@ -1,6 +1,6 @@
 import type { Operation } from '../../domain/operation/operation';
 import { estimateRolloutEnd } from '../../domain/rollout/estimate-rollout-end';
-import type { HealthBlock, RolloutState } from '../../domain/room/plan-health-cycle';
+import type { HealthBlock, RolloutState } from '../../domain/room/health-plan';
 import type { HealthRecord } from '../../ports/health-records';
 import type { PausedAutomation } from '../../ports/scheduler-store';
 

@@ -1,7 +1,7 @@
 import type { RemovalReason } from '../../domain/operation/operation';
 import { asClause, counted } from '../../domain/phrases';
 import { lateStarts } from '../../domain/room/classify-room';
-import type { HealthFacts, HealthPlan } from '../../domain/room/plan-health-cycle';
+import type { HealthFacts, HealthPlan } from '../../domain/room/health-plan';
 import type { DrainReason } from '../../domain/room/room';
 import type { HealthAction } from '../../ports/health-records';
 

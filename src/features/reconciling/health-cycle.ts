@@ -4,13 +4,8 @@ import type { OperationDefinition, OperationInputs } from '../../domain/operatio
 import { asClause, counted } from '../../domain/phrases';
 import { classifyRoom, isOverdueToGo, lateStarts } from '../../domain/room/classify-room';
 import { describeLateStart } from '../../domain/room/describe-late-start';
-import {
-  isEmptyPlan,
-  planHealthCycle,
-  type HealthBlock,
-  type HealthFacts,
-  type HealthPlan,
-} from '../../domain/room/plan-health-cycle';
+import { isEmptyPlan, type HealthBlock, type HealthFacts, type HealthPlan } from '../../domain/room/health-plan';
+import { planHealthCycle } from '../../domain/room/plan-health-cycle';
 import { hasMatch } from '../../domain/room/room';
 import { describeEarlyEnds, nextStartAtMs } from '../../domain/room/start-back-off';
 import type { Scheduler } from '../../domain/scheduler/scheduler';

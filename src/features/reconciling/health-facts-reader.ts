@@ -5,7 +5,7 @@ import { versionChanges } from '../../domain/operation/operation';
 import { failureWindowOf, rolloutSettingsOf } from '../../domain/rollout/rollout-settings';
 import { limitsOfScheduler, type RoomLimits } from '../../domain/room/classify-room';
 import { countFleet } from '../../domain/room/count-fleet';
-import type { HealthFacts } from '../../domain/room/plan-health-cycle';
+import type { HealthFacts } from '../../domain/room/health-plan';
 import { sortFleet } from '../../domain/room/sort-fleet';
 import { earlyEndWindowMs, failuresKeptMs } from '../../domain/room/start-back-off';
 import type { Scheduler } from '../../domain/scheduler/scheduler';

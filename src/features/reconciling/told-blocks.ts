@@ -1,4 +1,4 @@
-import type { HealthBlock } from '../../domain/room/plan-health-cycle';
+import type { HealthBlock } from '../../domain/room/health-plan';
 
 /** What goes on is told again after this long; when its reason is another one, sooner. Milliseconds. */
 const tellAgainMs = 300_000;
